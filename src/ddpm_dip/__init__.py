@@ -1,0 +1,1 @@
+"""Deep Image Prior (or any other) warm starts for truncated diffusion chains: networks, sampling, metrics, report."""

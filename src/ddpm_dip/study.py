@@ -1,0 +1,142 @@
+"""A study: the checked configuration, and the cells that its experiments ask for.
+
+No torch here: the workflow imports it whenever it is parsed.
+"""
+
+import itertools
+from pathlib import Path
+from typing import NamedTuple
+
+import jsonschema
+import yaml
+
+from . import data, warm_starts
+from .errors import UserError
+
+EXPERIMENTS = ("steps", "quality", "passes", "epochs", "dip_in_training")
+
+
+class Cell(NamedTuple):
+    """One ablation cell. The DIP net's drawing alone has model `none`, epochs 0 and steps 0."""
+
+    model: str
+    epochs: int
+    start: str
+    passes: int
+    steps: int
+
+    @property
+    def path(self) -> str:
+        """Everything that identifies the cell, as a relative path without suffix."""
+        return f"{self.model}/epoch-{self.epochs:04d}/{self.start}-p{self.passes:02d}/K{self.steps:04d}"
+
+    @property
+    def alone(self) -> bool:
+        return self.model == "none"
+
+    @property
+    def uses_dip(self) -> bool:
+        return self.start.startswith("dip")
+
+
+def check(config: dict, schema_path: Path | str) -> None:
+    """Raise UserError, naming the key and what would be right, for the first mistake in `config`."""
+    schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
+    problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    if problem is not None:
+        raise UserError(f"config: {describe(problem)}")
+
+    names = [model["name"] for model in config["models"]]
+    for name in names:
+        if names.count(name) > 1 or name == "none":
+            raise UserError(f"config: models: the name {name!r} is {'taken twice' if name != 'none' else 'reserved'}")
+    budgets = {model["name"]: model["epochs"] for model in config["models"]}
+    for name, experiment in experiments(config).items():
+        key = f"config: experiments.{name}"
+        for model in experiment["models"]:
+            if model not in budgets:
+                raise UserError(f"{key}.models: {model!r} is not among models ({', '.join(names)})")
+            missing = set(experiment.get("epochs", [])) - set(budgets[model])
+            if missing:
+                raise UserError(
+                    f"{key}.epochs: {min(missing)} is not among the epochs of model {model!r} ({budgets[model]})"
+                )
+        for start in experiment["starts"]:
+            if start not in warm_starts.WARM_STARTS:
+                raise UserError(f"{key}.starts: {start!r} is unknown; known are {', '.join(warm_starts.WARM_STARTS)}")
+    if config["timing"] and config["timing"]["model"] not in budgets:
+        raise UserError(f"config: timing.model: {config['timing']['model']!r} is not among models ({', '.join(names)})")
+    weights = config["metrics"]["inception_weights"]
+    if weights is not None and not Path(weights).is_file():
+        raise UserError(f"config: metrics.inception_weights: {weights}: no such file")
+    data.check(data_options(config))
+
+
+def describe(problem: jsonschema.ValidationError) -> str:
+    """A schema error in a user's words."""
+    key = ".".join(str(part) for part in problem.absolute_path) or "top level"
+    value, rule = problem.instance, problem.validator_value
+    match problem.validator:
+        case "additionalProperties":
+            known = problem.schema["properties"]
+            unknown = [name for name in value if name not in known]
+            return f"{key}: unknown key {unknown[0]!r}; known are {', '.join(known)}"
+        case "required":
+            missing = [name for name in rule if name not in value]
+            return f"{key}: {missing[0]} is missing"
+        case "minItems" | "minProperties":
+            return f"{key} is empty: give at least one"
+        case "minimum" | "exclusiveMinimum":
+            return (
+                f"{key} is {value}; it must be {'at least' if problem.validator == 'minimum' else 'more than'} {rule}"
+            )
+        case "maximum" | "exclusiveMaximum":
+            return f"{key} is {value}; it must be {'at most' if problem.validator == 'maximum' else 'less than'} {rule}"
+        case "type":
+            kinds = {"object": "a mapping", "array": "a list", "integer": "a whole number", "number": "a number"}
+            kinds |= {"string": "text", "boolean": "true or false", "null": "null"}
+            allowed = [kinds[kind] for kind in ([rule] if isinstance(rule, str) else rule)]
+            hint = " (YAML reads 1e-3 as text: write 0.001 or 1.0e-3)" if rule == "number" else ""
+            return f"{key} is {value!r}; it must be {' or '.join(allowed)}{hint}"
+        case "enum":
+            return f"{key} is {value!r}; it must be one of {', '.join(map(str, rule))}"
+        case "uniqueItems":
+            return f"{key} names a value twice: {value}"
+        case "multipleOf":
+            return f"{key} is {value}; it must be divisible by {rule}"
+        case "pattern":
+            return f"{key} is {value!r}; use letters, digits, - and _ only"
+    return f"{key}: {problem.message}"
+
+
+def data_options(config: dict) -> data.Options:
+    settings = config["data"]
+    return data.Options(
+        settings["dataset"], settings["root"], settings["split"], settings["image_size"], settings["channels"]
+    )
+
+
+def experiments(config: dict) -> dict[str, dict]:
+    """The experiments that are not left out, in the report's order."""
+    return {name: config["experiments"][name] for name in EXPERIMENTS if config["experiments"].get(name)}
+
+
+def expand(config: dict, experiment: dict) -> list[Cell]:
+    """An experiment's cells, without repetition, in the order of its lists."""
+    budgets = {model["name"]: model["epochs"] for model in config["models"]}
+    cells = []
+    for model in experiment["models"]:
+        epochs = experiment.get("epochs", [max(budgets[model])])
+        for epoch, steps, start in itertools.product(epochs, experiment["steps"], experiment["starts"]):
+            if not start.startswith("dip"):
+                cells.append(Cell(model, epoch, start, 0, steps))
+                continue
+            for passes in experiment["passes"]:
+                cells.append(Cell(model, epoch, start if passes else "noise", passes, steps))
+    if experiment.get("dip_alone"):
+        cells += [Cell("none", 0, "dip", passes, 0) for passes in experiment["passes"] if passes]
+    return list(dict.fromkeys(cells))
+
+
+def all_cells(config: dict) -> list[Cell]:
+    return list(dict.fromkeys(cell for part in experiments(config).values() for cell in expand(config, part)))
