@@ -1,0 +1,10 @@
+"""KMNIST: 60,000 and 10,000 cursive Japanese characters of 10 kinds, 28x28 grey (Clanuwat et al. 2018)."""
+
+from . import Loaded, Options
+from .idx import check as check
+from .idx import load_idx
+
+
+def load(options: Options) -> Loaded:
+    """The files that `options.split` names, train images first. Raises UserError as `load_idx` does."""
+    return load_idx(options, "KMNIST")
