@@ -1,0 +1,104 @@
+"""Sample one cell: n images of one model from one warm start with one number of reverse steps."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+import numpy as np
+import torch
+
+from ddpm_dip import backends, errors, files, generation, warm_starts
+
+BATCH = 64
+FRAMES = 40  # of the first SHOWN samples, for the denoising GIFs
+SHOWN = 8
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True, help="the data set's .npz file, from prepare_data.py")
+    parser.add_argument("--weights", help="the U-Net's weights.safetensors; left out with --sampler none")
+    parser.add_argument("--dip", help="the DIP net's weights.safetensors, for starts that use it")
+    parser.add_argument("--start", required=True, choices=warm_starts.WARM_STARTS)
+    parser.add_argument("--passes", type=int, default=0, help="passes through the DIP net")
+    parser.add_argument("--sampler", choices=["ancestral", "none"], default="ancestral", help="none: the start alone")
+    parser.add_argument("--steps", type=int, default=0, help="K: the last K timesteps of the chain, 1 to 1000")
+    parser.add_argument("--clip-x0", action="store_true", help="clamp the predicted x_0 to [-1, 1] at each step")
+    parser.add_argument("--n", type=int, required=True, help="number of samples")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--backend", choices=["auto", *backends.BACKENDS], default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cell", default="{}", help="JSON of the cell's names (dataset, model, ...), kept in the file")
+    parser.add_argument("--output", required=True, help="the .npz file to write")
+    parser.add_argument("--stamp", help="the workflow's stamp file, copied into the provenance")
+    args = parser.parse_args()
+    if args.sampler == "ancestral" and not (args.weights and 1 <= args.steps <= 1000):
+        parser.error("--sampler ancestral needs --weights, and --steps from 1 to 1000")
+    if args.start.startswith("dip") and not args.dip:
+        parser.error(f"--start {args.start} needs --dip")
+    return args
+
+
+def main() -> None:
+    started = time.time()
+    args = parse_arguments()
+    args.backend = backends.resolve(args.backend)
+    torch.set_num_threads(args.threads)
+    train = files.read_npz(args.data)["train"]
+    image_shape = train.shape[1:]
+    alone = args.sampler == "none"
+    steps = 0 if alone else args.steps
+    net = None
+    if not alone:
+        net = generation.load_unet(args.weights, image_shape, args.backend, min(BATCH, args.n), args.threads)
+    dip = generation.load_dip(args.dip, image_shape[0])
+    warm_start = warm_starts.find(args.start)
+
+    frame_steps = set(np.linspace(0, steps, min(FRAMES, steps + 1)).round().astype(int))
+    means = np.empty((args.n, steps + 1))
+    frames, samples = {}, []
+    for first in range(0, args.n, BATCH):
+        indices = range(first, min(first + BATCH, args.n))
+        context = generation.make_context(train, indices, steps=steps, passes=args.passes, seed=args.seed, dip=dip)
+
+        def record(t: int, x: torch.Tensor, indices: range = indices) -> None:
+            step = steps - 1 - t
+            means[indices.start : indices.stop, step] = x.mean((1, 2, 3))
+            if indices.start == 0 and step in frame_steps:
+                frames[t] = x[:SHOWN].numpy().copy()
+
+        x = generation.generate(warm_start, context, net, clip_x0=args.clip_x0, callback=record)
+        if alone:
+            x = 2 * x - 1  # a DIP net draws on [0, 1]: only so is its drawing on the model's scale
+        record(-1, x)
+        samples.append(x.numpy())
+
+    raw = np.concatenate(samples)
+    files.write_npz(
+        args.output,
+        samples=raw,
+        mean_path=means.mean(0),
+        sd_path=means.std(0),
+        frames=np.stack(list(frames.values())).astype(np.float16),
+        frame_timesteps=np.array(list(frames)),
+        cell=np.array(args.cell),
+    )
+    files.write_provenance(
+        args.output,
+        spec={key: getattr(args, key) for key in ("start", "passes", "sampler", "steps", "clip_x0", "n", "seed")},
+        inputs=[path for path in (args.data, args.weights, args.dip) if path],
+        started=started,
+        stamp=args.stamp,
+        device="cpu",
+        backend=args.backend,
+        threads=args.threads,
+    )
+    print(f"{json.loads(args.cell).get('model', '')} {args.start} {args.passes} K={args.steps}: {len(raw)} images")
+
+
+if __name__ == "__main__":
+    errors.run(main)

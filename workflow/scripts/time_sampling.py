@@ -1,0 +1,83 @@
+"""Time sampling with K steps: DDPM and DIP + DDPM in turn, in one process, DIP passes counted in."""
+
+import argparse
+import itertools
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+import numpy as np
+import torch
+
+from ddpm_dip import backends, errors, files, generation, warm_starts
+
+COLUMNS = ("method", "passes", "steps", "batch", "device", "backend", "median_s", "q1_s", "q3_s", "repeats")
+WARM_UP_STEPS = 3
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True, help="the data set's .npz file, from prepare_data.py")
+    parser.add_argument("--weights", required=True, help="the U-Net's weights.safetensors")
+    parser.add_argument("--dip", required=True, help="the DIP net's weights.safetensors")
+    parser.add_argument("--steps", type=int, required=True, help="K")
+    parser.add_argument("--passes", type=int, nargs="+", required=True, help="DIP passes, an arm each; 0: plain DDPM")
+    parser.add_argument("--batches", type=int, nargs="+", required=True, help="batch sizes to time")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--backend", choices=["auto", *backends.BACKENDS], default="auto")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--output", required=True, help="the .csv file to write; seconds are per image")
+    parser.add_argument("--stamp", help="the workflow's stamp file, copied into the provenance")
+    return parser.parse_args()
+
+
+def main() -> None:
+    started = time.time()
+    args = parse_arguments()
+    backend = backends.resolve(args.backend)
+    torch.set_num_threads(args.threads)
+    train = files.read_npz(args.data)["train"]
+    dip = generation.load_dip(args.dip, train.shape[1])
+    nets = {
+        batch: generation.load_unet(args.weights, train.shape[1:], backend, batch, args.threads)
+        for batch in args.batches
+    }
+
+    def run(passes: int, batch: int, steps: int) -> float:
+        context = generation.make_context(train, range(batch), steps=steps, passes=passes, seed=0, dip=dip)
+        warm_start = warm_starts.find("dip" if passes else "noise")
+        begin = time.perf_counter()
+        generation.generate(warm_start, context, nets[batch])  # on a CPU the result is there when the call returns
+        return time.perf_counter() - begin
+
+    arms = list(itertools.product(args.passes, args.batches))
+    for passes, batch in arms:
+        run(passes, batch, min(WARM_UP_STEPS, args.steps))
+    seconds: dict[tuple[int, int], list[float]] = {arm: [] for arm in arms}
+    for _ in range(args.repeats):  # the arms in turn, so that a slow moment of the machine meets them all
+        for passes, batch in arms:
+            seconds[passes, batch].append(run(passes, batch, args.steps) / batch)
+
+    lines = [",".join(COLUMNS)]
+    for (passes, batch), values in seconds.items():
+        q1, median, q3 = np.percentile(values, [25, 50, 75])
+        method = "dip+ddpm" if passes else "ddpm"
+        row = (method, passes, args.steps, batch, "cpu", backend, median, q1, q3, args.repeats)
+        lines.append(",".join(map(str, row)))
+    files.write_text(args.output, "\n".join(lines) + "\n")
+    files.write_provenance(
+        args.output,
+        spec={key: getattr(args, key) for key in ("steps", "passes", "batches", "repeats")},
+        inputs=[args.data, args.weights, args.dip],
+        started=started,
+        stamp=args.stamp,
+        device="cpu",
+        backend=backend,
+        threads=args.threads,
+    )
+
+
+if __name__ == "__main__":
+    errors.run(main)
