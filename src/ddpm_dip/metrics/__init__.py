@@ -1,0 +1,1 @@
+"""Distances between sets of images: features (classifier, inception), and the Frechet distance of these."""

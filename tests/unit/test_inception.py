@@ -1,0 +1,209 @@
+"""FID features against pytorch-fid's own path, with stand-in weights of the right shapes; and refusals.
+
+The stand-in is pytorch-fid's architecture with random weights: the real ones are a download of 95 MB.
+"""
+
+import hashlib
+import importlib
+import json
+import runpy
+import sys
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ddpm_dip import files, torchvision_import
+from ddpm_dip.display import DISPLAYS, to_rgb_uint8
+from ddpm_dip.errors import UserError
+from ddpm_dip.metrics import inception
+from ddpm_dip.metrics.frechet import frechet_distance
+
+# isort: split
+import pytorch_fid.fid_score
+import pytorch_fid.inception
+
+torch.set_num_threads(1)
+SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "stand-in.pth"
+    with (
+        torch.random.fork_rng(),
+        mock.patch.object(pytorch_fid.inception, "load_state_dict_from_url", lambda *_, **__: {}),
+        mock.patch.object(torch.nn.Module, "load_state_dict"),
+    ):
+        torch.manual_seed(0)
+        net = pytorch_fid.inception.fid_inception_v3()
+        for module in net.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(module.weight)  # else nothing is left after 94 layers
+    torch.save(net.state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def as_published(stand_in, monkeypatch) -> Path:
+    """The stand-in, with the expected size and digest set to its own."""
+    monkeypatch.setattr(inception, "WEIGHTS_BYTES", stand_in.stat().st_size)
+    monkeypatch.setattr(inception, "WEIGHTS_SHA256", files.sha256(stand_in))
+    return stand_in
+
+
+def grey_images(n: int, seed: int) -> torch.Tensor:
+    """Smooth random pictures (n, 1, 28, 28) in [0, 1]."""
+    noise = torch.rand(n, 1, 5, 5, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.interpolate(noise, 28, mode="bilinear")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_fid_is_pytorch_fids(stand_in, tmp_path, monkeypatch):
+    """The same images by pytorch-fid's whole path (PNG files, its loader, net and distance) and by ours."""
+    sets = {"a": grey_images(4, 0), "b": grey_images(5, 1) ** 2}
+    for name, images in sets.items():
+        (tmp_path / name).mkdir()
+        for i, image in enumerate(images):
+            pixels = (image[0] * 255).round().byte().numpy()
+            Image.fromarray(pixels, "L").save(tmp_path / name / f"{i}.png")
+    state = torch.load(stand_in, weights_only=True)
+    monkeypatch.setattr(pytorch_fid.inception, "load_state_dict_from_url", lambda *_, **__: state)
+    theirs = pytorch_fid.fid_score.calculate_fid_given_paths(
+        [str(tmp_path / "a"), str(tmp_path / "b")], batch_size=3, device="cpu", dims=2048, num_workers=0
+    )
+
+    net = inception.load_inception(stand_in, verify=False)
+    features = {name: inception.inception_features(net, to_rgb_uint8(x), 2) for name, x in sets.items()}
+    assert features["a"].shape == (4, 2048)
+    assert frechet_distance(features["a"], features["b"]) == pytest.approx(theirs, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_scripts_compute_fid(as_published, tmp_path, monkeypatch):
+    reference = (grey_images(6, 2) * 255).byte()
+    samples = 3 * grey_images(3, 3) - 1.5
+    np.savez(tmp_path / "data.npz", reference=reference.numpy())
+    np.savez(tmp_path / "cell.npz", samples=samples.numpy(), cell=json.dumps({"n": 3}))
+
+    def run(script: str, **options: Path) -> None:
+        argv = [script]
+        for name, path in options.items():
+            argv += [f"--{name}", str(path)]
+        monkeypatch.setattr(sys, "argv", argv)
+        runpy.run_path(str(SCRIPTS / script), run_name="__main__")
+
+    status, features = tmp_path / "inception.json", tmp_path / "reference.npz"
+    run("fetch_inception.py", **{"from": as_published, "output": status})
+    weights = tmp_path / files.read_json(status)["weights"]
+    run("reference_features.py", data=tmp_path / "data.npz", inception=status, output=features)
+    run(
+        "evaluate.py",
+        samples=tmp_path / "cell.npz",
+        reference=features,
+        inception=status,
+        output=tmp_path / "metrics.json",
+    )
+    metrics = files.read_json(tmp_path / "metrics.json")
+    assert metrics["not_computed"] == dict.fromkeys(
+        ("fd_classifier", "fd_classifier_floor"), "the data set has no labels"
+    )
+    net = inception.load_inception(weights)
+    for name, show in DISPLAYS.items():
+        halves = [to_rgb_uint8(show(x)) for x in (reference[:3] / 127.5 - 1, samples)]
+        expected = frechet_distance(*[inception.inception_features(net, half) for half in halves])
+        assert metrics["displays"][name]["fid_inception"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_failed_download_is_said_not_raised(tmp_path, monkeypatch):
+    monkeypatch.setattr(pytorch_fid.inception, "FID_WEIGHTS_URL", (tmp_path / "none.pth").as_uri())
+    output = tmp_path / "inception.json"
+    monkeypatch.setattr(sys, "argv", ["fetch_inception.py", "--output", str(output)])
+    runpy.run_path(str(SCRIPTS / "fetch_inception.py"), run_name="__main__")
+    status = files.read_json(output)
+    assert status["weights"] is None and "cannot be downloaded" in status["not_computed"]
+
+
+def test_refuses_images_that_are_not_8_bit_rgb():
+    net = torch.nn.Identity()
+    for wrong in (torch.zeros(2, 3, 8, 8), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)):
+        with pytest.raises(ValueError, match="uint8"):
+            inception.inception_features(net, wrong)
+
+
+def test_published_size_and_digest_are_in_force(stand_in):
+    assert inception.WEIGHTS_BYTES == 95_628_359
+    assert inception.WEIGHTS_SHA256.startswith("6726825d")  # also in the published file's name
+    assert "6726825d" in pytorch_fid.inception.FID_WEIGHTS_URL
+    with pytest.raises(UserError, match="stand-in.pth: .* bytes"):
+        inception.load_inception(stand_in)
+
+
+def test_refuses_truncated_changed_and_missing_weights(as_published, tmp_path):
+    inception.check_weights(as_published)
+    content = bytearray(as_published.read_bytes())
+    path = tmp_path / "weights.pth"
+    path.write_bytes(content[:-1])
+    with pytest.raises(UserError, match=f"weights.pth: {len(content) - 1} bytes"):
+        inception.check_weights(path)
+    content[1000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="weights.pth: sha256"):
+        inception.check_weights(path)
+    with pytest.raises(UserError, match="none.pth: no such file"):
+        inception.check_weights(tmp_path / "none.pth")
+
+
+class Code:
+    """Unpickling it writes a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_weights_cannot_run_code(tmp_path):
+    torch.save({"conv": Code(tmp_path / "ran")}, tmp_path / "evil.pth")
+    with pytest.raises(UserError, match="evil.pth: not usable"):
+        inception.load_inception(tmp_path / "evil.pth", verify=False)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [{"conv": torch.zeros(1)}, [1, 2]], ids=["other-net", "no-dict"])
+def test_refuses_weights_that_do_not_fit(tmp_path, content):
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(UserError, match="other.pth: not usable"):
+        inception.load_inception(tmp_path / "other.pth", verify=False)
+
+
+def test_fetch(tmp_path, monkeypatch):
+    source, target = tmp_path / "source", tmp_path / "folder" / "weights.pth"
+    source.write_bytes(b"weights")
+    monkeypatch.setattr(pytorch_fid.inception, "FID_WEIGHTS_URL", source.as_uri())
+    with pytest.raises(UserError, match=r"weights.pth \(download\): 7 bytes"):
+        inception.fetch_weights(target)
+    monkeypatch.setattr(inception, "WEIGHTS_BYTES", 7)
+    with pytest.raises(UserError, match=r"weights.pth \(download\): sha256"):
+        inception.fetch_weights(target)
+    assert not target.exists()
+
+    monkeypatch.setattr(inception, "WEIGHTS_SHA256", hashlib.sha256(b"weights").hexdigest())
+    inception.fetch_weights(target)
+    assert target.read_bytes() == b"weights"
+
+    source.unlink()
+    with pytest.raises(UserError, match="cannot be downloaded"):
+        inception.fetch_weights(target)
+
+
+def test_torchvision_declarations_are_made_once():
+    import torchvision
+
+    assert hasattr(torch.ops.torchvision, "nms") and torchvision.__version__
+    importlib.reload(torchvision_import)  # a second declaration of an operator would raise

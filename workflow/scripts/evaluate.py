@@ -1,0 +1,109 @@
+"""Measure one cell: distances of its samples from the held-out reference images, for each display.
+
+Samples and half B of the reference take the same way: display, 8-bit rounding, features, distance to half A.
+A metric that cannot be computed is null, and `not_computed` says why; so it is with a diverged chain (NaN).
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+import numpy as np
+import torch
+
+from ddpm_dip import errors, files
+from ddpm_dip.display import DISPLAYS, to_rgb_uint8, to_uint8
+from ddpm_dip.metrics.classifier import classifier_features, load_classifier
+from ddpm_dip.metrics.frechet import frechet_distance
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=Path, required=True, help="samples of one cell, .npz")
+    parser.add_argument("--reference", type=Path, required=True, help="reference features, .npz")
+    parser.add_argument("--classifier", type=Path, help="trained classifier, .safetensors")
+    parser.add_argument("--inception", type=Path, help="from fetch_inception.py, .json; left out: no FID")
+    parser.add_argument("--output", type=Path, required=True, help="metrics to write, .json")
+    parser.add_argument("--stamp", type=Path, help="the workflow's stamp, copied into the provenance")
+    arguments = parser.parse_args()
+    started = time.time()
+
+    archive = files.read_npz(arguments.samples)
+    reference = files.read_npz(arguments.reference)
+    samples, cell = torch.from_numpy(archive["samples"]), json.loads(str(archive["cell"]))
+    n, (size_a, size_b) = len(samples), reference["halves"].tolist()
+
+    bad = int((~samples.isfinite()).flatten(1).any(1).sum())
+    diverged = f"the chain diverged: {bad} of {n} samples have NaN or infinite values" if bad else None
+    too_few = "fewer than 2 samples or reference images have no covariance" if min(n, size_a) < 2 else None
+    too_many = f"half B of the reference has {size_b} images, not {n}" if n > size_b else None
+    no_classifier = None if arguments.classifier else "the data set has no labels"
+    inception_status = {"weights": None, "not_computed": "not asked for, or no Inception weights at hand"}
+    if arguments.inception:
+        inception_status = files.read_json(arguments.inception)
+    not_computed = {
+        "fd_classifier": no_classifier or diverged or too_few,
+        "fd_classifier_floor": no_classifier or too_many or too_few,
+        "fid_inception": inception_status["not_computed"] or diverged or too_few,
+        "image_mean_sd": diverged,
+    }
+
+    if arguments.classifier:
+        classifier = load_classifier(arguments.classifier)
+        takes, has = classifier.image_shape, tuple(samples.shape[1:])
+        if takes != has:
+            raise errors.UserError(f"{arguments.samples}: images of {has}, but the classifier takes {takes}")
+    if not not_computed["fid_inception"]:
+        from ddpm_dip.metrics.inception import inception_features, load_inception  # slow to import
+
+        weights = arguments.inception.with_name(inception_status["weights"])
+        inception = load_inception(weights).to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def reference_features(name: str) -> np.ndarray:
+        if name not in reference:
+            option = "--" + name.split("_")[0]
+            raise errors.UserError(f"{arguments.reference}: has no {name}; make it with {option}")
+        return reference[name]
+
+    def measure(metric: str, display: str) -> float:
+        show = DISPLAYS[display]
+        if metric == "fid_inception":
+            features = inception_features(inception, to_rgb_uint8(show(samples)))
+            return frechet_distance(reference_features(f"inception_{display}_a"), features)
+        if metric == "fd_classifier":
+            features = classifier_features(classifier, to_uint8(show(samples)).float() / 255)
+        else:  # the floor: half B plays the samples
+            features = reference_features(f"classifier_{display}_b")[:n]
+        return frechet_distance(reference_features(f"classifier_{display}_a"), features)
+
+    displays = {
+        display: {
+            metric: None if not_computed[metric] else measure(metric, display)
+            for metric in ("fd_classifier", "fd_classifier_floor", "fid_inception")
+        }
+        for display in DISPLAYS
+    }
+    image_means = samples.double().mean((1, 2, 3))
+    metrics = cell | {
+        "n_reference": size_a,
+        "image_mean_sd": None if diverged else image_means.std(correction=0).item(),
+        "displays": displays,
+        "not_computed": {metric: reason for metric, reason in not_computed.items() if reason},
+    }
+    files.write_json(arguments.output, metrics)
+    paths = (arguments.samples, arguments.reference, arguments.classifier, arguments.inception)
+    files.write_provenance(
+        arguments.output,
+        spec=cell,
+        inputs=[path for path in paths if path],
+        started=started,
+        stamp=arguments.stamp,
+    )
+
+
+if __name__ == "__main__":
+    errors.run(main)
