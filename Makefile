@@ -1,0 +1,39 @@
+# make run                              the default study, in a .venv of its own
+# make run STUDY=studies/mnist.yaml     another study
+# make test, make lint
+PYTHON ?= python3
+CORES ?= all
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test lint clean
+
+run: $(VENV)/installed
+	$(BIN)/snakemake --cores $(CORES) $(if $(STUDY),--configfile $(STUDY))
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -rs
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: $(PYTHON) is older than Python 3.11; try make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2> /dev/null \
+	  || { echo "error: $(PYTHON) has no venv module; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: requirements.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r $<
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r $<
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .snakemake

@@ -1,0 +1,25 @@
+# Get and prepare the data: one file with its train and reference parts.
+DATA_SPEC = config["data"] | {"seed": config["seed"]}
+DATA_STAMP = stamp(
+    "prepare_data",
+    config["data"]["dataset"],
+    DATA_SPEC,
+    plugins=[f"data.{config['data']['dataset'].replace('-', '_')}"],
+)
+
+
+rule prepare_data:
+    input:
+        stamp=DATA_STAMP,
+    output:
+        data=DATA,
+        provenance=f"{DATA}.provenance.json",
+    log:
+        f"{RESULTS}/logs/prepare_data.log",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        options=options(**DATA_SPEC, cache="results/downloads"),
+    shell:
+        script("prepare_data.py") + " {params.options}"
+        " --output {output.data:q} --stamp {input.stamp:q} > {log:q} 2>&1"

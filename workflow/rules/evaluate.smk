@@ -1,0 +1,89 @@
+# Distances of each cell's samples from the held-out reference images.
+REFERENCE = f"{RESULTS}/reference/features.npz"
+METRICS = {path: f"{RESULTS}/metrics/{path}.json" for path in CELLS}
+
+
+CLASSIFIER_SPEC = {
+    "epochs": config["metrics"]["classifier_epochs"],
+    "seed": config["seed"],
+}
+INCEPTION_SPEC = {"from": config["metrics"]["inception_weights"]}
+NETS_SPEC = {"nets": sorted(feature_nets())}
+
+for path in CELLS:
+    stamp("evaluate", path, NETS_SPEC)
+
+
+rule train_classifier:
+    input:
+        data=DATA,
+        stamp=stamp("train_classifier", "classifier", CLASSIFIER_SPEC),
+    output:
+        classifier=CLASSIFIER,
+        provenance=f"{CLASSIFIER}.provenance.json",
+    log:
+        f"{RESULTS}/logs/train_classifier.log",
+    conda:
+        "../../envs/evaluate.yaml"
+    params:
+        options=options(**CLASSIFIER_SPEC),
+    shell:
+        script("train_classifier.py") + " {params.options} --data {input.data:q}"
+        " --output {output.classifier:q} --stamp {input.stamp:q} > {log:q} 2>&1"
+
+
+rule fetch_inception:
+    input:
+        stamp=stamp("fetch_inception", "inception", INCEPTION_SPEC),
+    output:
+        inception=INCEPTION,
+        provenance=f"{INCEPTION}.provenance.json",
+    log:
+        f"{RESULTS}/logs/fetch_inception.log",
+    conda:
+        "../../envs/evaluate.yaml"
+    params:
+        options=options(**INCEPTION_SPEC),
+    shell:
+        script("fetch_inception.py") + " {params.options}"
+        " --output {output.inception:q} --stamp {input.stamp:q} > {log:q} 2>&1"
+
+
+rule reference_features:
+    input:
+        **feature_nets(),
+        data=DATA,
+        stamp=stamp("reference_features", "reference", NETS_SPEC),
+    output:
+        reference=REFERENCE,
+        provenance=f"{REFERENCE}.provenance.json",
+    log:
+        f"{RESULTS}/logs/reference_features.log",
+    conda:
+        "../../envs/evaluate.yaml"
+    params:
+        options=options(**feature_nets()),
+    shell:
+        script("reference_features.py") + " {params.options} --data {input.data:q}"
+        " --output {output.reference:q} --stamp {input.stamp:q} > {log:q} 2>&1"
+
+
+rule evaluate:
+    input:
+        **feature_nets(),
+        samples=f"{RESULTS}/samples/{{cell}}.npz",
+        reference=REFERENCE,
+        stamp=f"{RESULTS}/stamps/evaluate/{{cell}}.json",
+    output:
+        metrics=f"{RESULTS}/metrics/{{cell}}.json",
+        provenance=f"{RESULTS}/metrics/{{cell}}.json.provenance.json",
+    log:
+        f"{RESULTS}/logs/evaluate/{{cell}}.log",
+    conda:
+        "../../envs/evaluate.yaml"
+    params:
+        options=options(**feature_nets()),
+    shell:
+        script("evaluate.py") + " {params.options} --samples {input.samples:q}"
+        " --reference {input.reference:q} --output {output.metrics:q}"
+        " --stamp {input.stamp:q} > {log:q} 2>&1"

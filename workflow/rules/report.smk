@@ -1,0 +1,122 @@
+# Tables, figures and the report.
+WANTED_TABLES, WANTED_FIGURES = tables(), figures()
+for name, (_, inputs) in WANTED_TABLES.items():
+    stamp("tables", name, {"inputs": inputs})
+for name, (kind, inputs, settings, _) in WANTED_FIGURES.items():
+    stamp("figure", name, {"figure": kind, "inputs": inputs, "options": settings})
+
+RESULT_FILES = [
+    DATA,
+    DIP,
+    *(
+        weights_of(name, epochs)
+        for name, model in MODELS.items()
+        for epochs in model["epochs"]
+    ),
+    *feature_nets().values(),
+    REFERENCE,
+    *samples_of(CELLS.values()),
+    *METRICS.values(),
+    *TIMINGS,
+]
+REPORT_INPUTS = {
+    "tables": [f"{TABLES}/{name}.csv" for name in WANTED_TABLES],
+    "figures": [f"{FIGURES}/{name}" for name in WANTED_FIGURES],
+    "config": write_if_changed(
+        f"{RESULTS}/config.json", json.dumps(config, indent=1, sort_keys=True) + "\n"
+    ),
+    "provenance": file_list(
+        "provenance", [files.provenance_path(path) for path in RESULT_FILES]
+    ),
+    "figure_list": file_list("figures", WANTED_FIGURES),
+    "stamp": stamp(
+        "report", "report", {}, texts=[ROOT / "src/ddpm_dip/report.html.j2"]
+    ),
+}
+
+
+rule tables:
+    input:
+        files=lambda wildcards: WANTED_TABLES[wildcards.table][1],
+        list=lambda wildcards: file_list(
+            wildcards.table, WANTED_TABLES[wildcards.table][1]
+        ),
+        stamp=f"{RESULTS}/stamps/tables/{{table}}.json",
+    output:
+        table=report(
+            f"{TABLES}/{{table}}.csv",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+        provenance=f"{TABLES}/{{table}}.csv.provenance.json",
+    log:
+        f"{RESULTS}/logs/tables/{{table}}.log",
+    conda:
+        "../../envs/plot.yaml"
+    params:
+        option=lambda wildcards: WANTED_TABLES[wildcards.table][0],
+    shell:
+        script("tables.py")
+        + " {wildcards.table} --{params.option} @{input.list:q} --output {output.table:q}"
+        " --stamp {input.stamp:q} > {log:q} 2>&1"
+
+
+rule figure:
+    input:
+        files=lambda wildcards: WANTED_FIGURES[wildcards.figure][1],
+        stamp=f"{RESULTS}/stamps/figure/{{figure}}.json",
+    output:
+        figure=report(
+            f"{FIGURES}/{{figure}}",
+            caption="../report/figure.rst",
+            category=lambda wildcards: WANTED_FIGURES[wildcards.figure][3],
+            labels={"figure": "{figure}"},
+        ),
+        provenance=f"{FIGURES}/{{figure}}.provenance.json",
+    log:
+        f"{RESULTS}/logs/figure/{{figure}}.log",
+    wildcard_constraints:
+        figure="[^/]+[.](png|gif)",
+    conda:
+        "../../envs/plot.yaml"
+    params:
+        name=lambda wildcards: WANTED_FIGURES[wildcards.figure][0],
+        options=lambda wildcards: options(
+            option=[
+                f"{key}={value}"
+                for key, value in WANTED_FIGURES[wildcards.figure][2].items()
+            ]
+            or None
+        ),
+    shell:
+        script("figure.py")
+        + " {params.name} --inputs {input.files:q} {params.options}"
+        " --output {output.figure:q} --stamp {input.stamp:q} > {log:q} 2>&1"
+
+
+rule report:
+    input:
+        **REPORT_INPUTS,
+    output:
+        page=report(
+            f"{RESULTS}/report/index.html",
+            caption="../report/report.rst",
+            category="Report",
+            labels={"page": "the whole report"},
+        ),
+        summary=f"{RESULTS}/report/summary.txt",
+        provenance=f"{RESULTS}/report/index.html.provenance.json",
+    log:
+        f"{RESULTS}/logs/report.log",
+    conda:
+        "../../envs/plot.yaml"
+    params:
+        tables=lambda wildcards, input: Path(input.tables[0]).parent,
+        figures=lambda wildcards, input: Path(input.figures[0]).parent,
+    shell:
+        script("report.py")
+        + " --config {input.config:q} --tables-dir {params.tables:q}"
+        " --figures-dir {params.figures:q} --provenance @{input.provenance:q}"
+        " --output {output.page:q} --summary {output.summary:q} --stamp {input.stamp:q}"
+        " > {log:q} 2>&1"

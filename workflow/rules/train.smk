@@ -1,0 +1,61 @@
+# Train the U-Nets, an epoch budget from the next lower one; fit the DIP net.
+TRAIN_THREADS = max(1, (workflow.cores or 1) // len(MODELS))
+
+
+for name in MODELS:
+    stamp("train", name, trajectory(name))
+
+DIP_SPEC = {"iterations": config["dip"]["iterations"], "seed": config["seed"]}
+
+
+rule train:
+    input:
+        unpack(train_inputs),
+    output:
+        weights=f"{RESULTS}/models/{{model}}/epoch-{{epoch}}/weights.safetensors",
+        state=f"{RESULTS}/models/{{model}}/epoch-{{epoch}}/state.safetensors",
+        losses=f"{RESULTS}/models/{{model}}/epoch-{{epoch}}/losses.csv",
+        provenance=f"{RESULTS}/models/{{model}}/epoch-{{epoch}}/weights.safetensors.provenance.json",
+    log:
+        f"{RESULTS}/logs/train/{{model}}-{{epoch}}.log",
+    priority: 10
+    conda:
+        "../../envs/sample.yaml"
+    threads: TRAIN_THREADS
+    params:
+        options=lambda wildcards, input, output: options(
+            **trajectory(wildcards.model),
+            data=input.data,
+            dip=input.get("dip"),
+            model=wildcards.model,
+            epochs=int(wildcards.epoch),
+            resume_from=lower_budget(wildcards),
+            progress=f"{RESULTS}/models/{wildcards.model}/progress",
+            output=Path(output.weights).parent,
+        ),
+    shell:
+        script("train.py")
+        + " {params.options} --threads {threads} --stamp {input.stamp:q} > {log:q} 2>&1"
+
+
+rule fit_dip:
+    input:
+        data=DATA,
+        stamp=stamp("fit_dip", "dip", DIP_SPEC),
+    output:
+        weights=DIP,
+        curve=f"{RESULTS}/dip/fit.csv",
+        images=f"{RESULTS}/dip/fit.npz",
+        provenance=f"{DIP}.provenance.json",
+    log:
+        f"{RESULTS}/logs/fit_dip.log",
+    priority: 20
+    conda:
+        "../../envs/sample.yaml"
+    params:
+        options=lambda wildcards, output: options(
+            **DIP_SPEC, output=Path(output.weights).parent
+        ),
+    shell:
+        script("fit_dip.py") + " {params.options} --data {input.data:q}"
+        " --stamp {input.stamp:q} > {log:q} 2>&1"
