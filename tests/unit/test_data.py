@@ -77,9 +77,7 @@ def test_split_is_disjoint_complete_and_repeatable():
     assert (np.diff(reference) < 0).any()  # not the file's order: both halves are random draws
     assert np.array_equal(parts["train"], loaded.images[train])
     assert np.array_equal(parts["reference"], loaded.images[reference])
-    assert np.array_equal(parts["train_labels"], train) and np.array_equal(
-        parts["reference_labels"], reference
-    )
+    assert np.array_equal(parts["train_labels"], train) and np.array_equal(parts["reference_labels"], reference)
     assert train.dtype == reference.dtype == np.int64
 
     again = data.split_train_reference(loaded, 20, seed=3)
@@ -104,9 +102,7 @@ def test_split_without_labels():
 
 @pytest.mark.parametrize("reference", [-1, 0, 1, 9, 10])
 def test_split_that_leaves_nothing(reference):
-    with pytest.raises(
-        UserError, match=f"data.reference is {reference}; it must be at least 2 and less than the 9"
-    ):
+    with pytest.raises(UserError, match=f"data.reference is {reference}; it must be at least 2 and less than the 9"):
         data.split_train_reference(numbered(9), reference, seed=0)
 
 
@@ -150,9 +146,7 @@ def test_check_is_light():
         "print([name for name in ('torch', 'torchvision', 'sklearn', 'PIL') if name in sys.modules])"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -282,9 +276,7 @@ def test_download_corrupt(mirror, idx_folder, tmp_path):
         data.load(Options("mnist", cache=tmp_path / "cache"))
     message = str(caught.value)
     assert message.startswith("data.dataset 'mnist': train-labels-idx1-ubyte.gz could not be downloaded")
-    assert "corrupted" in message and message.endswith(
-        "put the four original files in a folder and set data.root"
-    )
+    assert "corrupted" in message and message.endswith("put the four original files in a folder and set data.root")
 
 
 def test_download_fails(idx_folder, tmp_path, monkeypatch):
@@ -411,9 +403,7 @@ def test_damaged_image_is_named(tmp_path, damage, suffix):
         load_one(tmp_path, 1)
 
 
-@pytest.mark.parametrize(
-    "limit", [50, 100]
-)  # of pixels; Pillow refuses from twice the limit on, and warns below it
+@pytest.mark.parametrize("limit", [50, 100])  # of pixels; Pillow refuses from twice the limit on, and warns below it
 def test_decompression_bomb_is_refused(tmp_path, monkeypatch, limit):
     Image.new("L", (11, 11)).save(tmp_path / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
@@ -455,9 +445,7 @@ def test_script_writes_data_and_provenance(tmp_path):
 
 def test_script_error_is_one_line(tmp_path):
     output = tmp_path / "data.npz"
-    done = run_script(
-        "--dataset", "mnist", "--root", tmp_path, "--reference", 10, "--seed", 1, "--output", output
-    )
+    done = run_script("--dataset", "mnist", "--root", tmp_path, "--reference", 10, "--seed", 1, "--output", output)
     assert done.returncode == 1
     assert done.stderr.startswith("error: data.root: ") and done.stderr.count("\n") == 1
     assert not output.exists()

@@ -10,7 +10,7 @@ def image(*values: float) -> torch.Tensor:
 
 
 def test_names():
-    assert DISPLAYS == {"minmax": minmax, "clamp": clamp}
+    assert {"minmax": minmax, "clamp": clamp} == DISPLAYS
 
 
 def test_clamp():

@@ -20,9 +20,7 @@ def test_agrees_with_pytorch_fid(n, m, dims):
     from pytorch_fid.fid_score import calculate_frechet_distance
 
     a, b = correlated(n, dims, 0), correlated(m, dims, 1)
-    theirs = calculate_frechet_distance(
-        a.mean(0), np.cov(a, rowvar=False), b.mean(0), np.cov(b, rowvar=False)
-    )
+    theirs = calculate_frechet_distance(a.mean(0), np.cov(a, rowvar=False), b.mean(0), np.cov(b, rowvar=False))
     assert frechet_distance(a, b) == pytest.approx(theirs, rel=1e-6)
     assert frechet_distance(b, a) == pytest.approx(theirs, rel=1e-6)
     assert frechet_distance_from_statistics(*statistics(a), *statistics(b)) == pytest.approx(theirs, rel=1e-6)
@@ -53,9 +51,7 @@ def test_commuting_covariances():
     basis, _ = np.linalg.qr(rng.normal(size=(8, 8)))
     u, v = rng.uniform(0, 3, 8), rng.uniform(0, 3, 8)
     u[0] = v[1] = 0  # singular on either side
-    distance = frechet_distance_from_statistics(
-        np.zeros(8), basis * u @ basis.T, np.ones(8), basis * v @ basis.T
-    )
+    distance = frechet_distance_from_statistics(np.zeros(8), basis * u @ basis.T, np.ones(8), basis * v @ basis.T)
     assert distance == pytest.approx(8 + ((np.sqrt(u) - np.sqrt(v)) ** 2).sum(), rel=1e-6)
 
 

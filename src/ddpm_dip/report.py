@@ -1,0 +1,393 @@
+"""The report: one self-contained HTML page, and a short table for the terminal."""
+
+import base64
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from . import published, tables
+from .tables import arm_label, compact, largest_budget
+from .verdicts import AGREES, DISAGREES, NOT_DECIDED, RULE, tally, usual_passes, verdicts
+
+EXPERIMENTS = ("quality", "passes", "epochs", "dip_in_training")
+FIGURE_DPI = 150  # the figures' pixels per 100 CSS pixels of the page
+DISPLAYS = "|".join(tables.DISPLAY_NAMES)
+
+
+def page(
+    config: dict,
+    cells: pd.DataFrame,
+    timing: pd.DataFrame | None,
+    training: pd.DataFrame | None,
+    images: dict[str, bytes],
+    provenance: dict[str, dict],
+    reasons: dict[str, list[str]],
+) -> str:
+    """The page's HTML.
+
+    cells: as `tables.read_cells` returns it; images: PNG and GIF files' bytes by file name;
+    provenance: records by path; reasons: why a metric was not computed, by metric.
+    A section whose parts are missing is left out.
+    """
+    embedded = {name: embed(name, data) for name, data in sorted(images.items())}
+    models = known_models(config, cells)
+    strips = {experiment: find_strips(embedded, experiment) for experiment in EXPERIMENTS}
+    animations = find_animations(embedded, models)
+    inside = inside_table(cells)
+    present = {
+        "time": (timing is not None and len(timing) > 0) or "time-against-steps.png" in embedded,
+        "quality": bool(strips["quality"] or animations or "distance-against-steps.png" in embedded),
+        "passes": bool(strips["passes"] or "passes-heatmap.png" in embedded),
+        "epochs": bool(strips["epochs"] or {"epochs.png", "loss.png"} & set(embedded) or training is not None),
+        "inside": bool(strips["dip_in_training"] or inside["rows"]),
+        "fit": "dip-fit.png" in embedded,
+        "brightness": "brightness-drift.png" in embedded,
+        "cells": True,
+        "settings": True,
+        "provenance": bool(provenance),
+    }
+    titles = {
+        "time": "Time per image against K",
+        "quality": "Quality at a given K",
+        "passes": "How many DIP passes",
+        "epochs": "Epoch budgets and training loss",
+        "inside": "DIP inside training",
+        "fit": "The DIP fit",
+        "brightness": "Brightness drift: a defect of the published net",
+        "cells": "All cells",
+        "settings": "Settings and versions",
+        "provenance": "Where every file comes from",
+    }
+    sections = {key: title for key, title in titles.items() if present[key]}
+    numbers = {key: number for number, key in enumerate(sections, start=1)}
+    judged = verdicts(cells, timing, {m["name"]: m.get("network", m["name"]) for m in model_settings(config)})
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["compact"] = compact
+    return environment.get_template("report.html.j2").render(
+        study=str(config.get("study", "study")),
+        dataset=", ".join(sorted(set(cells["dataset"].dropna().astype(str)))),
+        size=config.get("data", {}).get("image_size"),
+        n=sorted(set(cells["n"].dropna())),
+        n_reference=sorted(set(cells["n_reference"].dropna())),
+        sections=sections,
+        numbers=numbers,
+        verdicts=judged,
+        counts={word: sum(v.verdict == word for v in judged) for word in (AGREES, DISAGREES, NOT_DECIDED)},
+        tally=tally,
+        rule=RULE,
+        figures=embedded,
+        strips=strips,
+        animations=animations,
+        times=time_table(timing),
+        qualities=quality_tables(cells, config),
+        losses=loss_table(training),
+        inside=inside,
+        brightness=brightness_table(cells),
+        all_cells=all_cells_table(cells),
+        fid=fid_note(cells, reasons),
+        dip_fit=published.DIP_FIT,
+        settings=flatten(config),
+        versions=versions(provenance.values()),
+        machines=sorted({record["machine"] for record in provenance.values() if record.get("machine")}),
+        stages=stage_table(provenance),
+        provenance=provenance_table(provenance),
+    )
+
+
+def summary(cells: pd.DataFrame, timing: pd.DataFrame | None, config: dict, output: str, lines: int = 25) -> str:
+    """The best arm per model and K in 100 columns; the last line says where the page is."""
+    table = largest_budget(cells).dropna(subset=["fd_classifier"])
+    table = table[table["model"] != ""]
+    seconds = {}
+    if timing is not None and len(timing):
+        first = timing[(timing["batch"] == timing["batch"].min()) & (timing["method"] == "ddpm")]
+        seconds = dict(zip(first["steps"], first["median_s"], strict=True))
+    title = f"{config.get('study', 'study')}: best arm by Fréchet distance on classifier features"
+    columns = "".join(f"  {d + ': best arm':<18}{'FD':>7}{'floor':>6}" for d in tables.DISPLAY_NAMES)
+    head = f"{'model':<16}{'K':>5}{columns}{'s/img':>8}"
+    body = []
+    for (name, k), part in table.groupby(["variant", "steps"], sort=True):
+        cut = [f"{name if len(name) < 16 else name[:14] + '…':<16}{k:>5}"]
+        for display in tables.DISPLAY_NAMES:
+            shown = part[part["display"] == display]
+            if shown.empty:
+                cut.append(f"{'–':<18}{'–':>7}{'–':>6}")
+                continue
+            best = shown.loc[shown["fd_classifier"].idxmin()]
+            label = arm_label(best["arm"], best["passes"])[:18]
+            cut.append(f"{label:<18}{compact(best['fd_classifier']):>7}{compact(best['fd_classifier_floor']):>6}")
+        time = seconds.get(k)
+        body.append("  ".join(cut) + (f"{time:>8.3g}" if time is not None else f"{'–':>8}"))
+    room = lines - 4
+    if len(body) > room:
+        body = [*body[: room - 1], f"... and {len(body) - room + 1} more rows in the report"]
+    ended = "floor: real against real; s/img: median seconds per image, DDPM, smallest batch timed"
+    return "\n".join(line[:100] for line in (title, head, *body, ended)) + f"\nreport: {output}\n"
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def embed(name: str, data: bytes) -> dict:
+    """A picture as a data address, with its size on the page in CSS pixels."""
+    if name.endswith(".gif"):
+        width, height = (int.from_bytes(data[at : at + 2], "little") for at in (6, 8))
+        kind = "gif"
+    else:
+        width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+        width, height = (round(side * 100 / FIGURE_DPI) for side in (width, height))
+        kind = "png"
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return {"src": source, "width": width, "height": height, "kind": kind}
+
+
+def find_strips(embedded: dict, experiment: str) -> dict[str, list[dict]]:
+    """The strips of an experiment by model, minmax first."""
+    found: dict[str, list[dict]] = {}
+    for display in tables.DISPLAY_NAMES:
+        for name, image in embedded.items():
+            if match := re.fullmatch(rf"strip-{experiment}-(.+)-{display}\.png", name):
+                found.setdefault(match[1], []).append({"display": display, "image": image})
+    return dict(sorted(found.items()))
+
+
+def find_animations(embedded: dict, models: Iterable[str]) -> dict[str, list[dict]]:
+    """The denoising GIFs by model, ordered by K, display and arm."""
+    found: dict[str, list[dict]] = {}
+    for name, image in embedded.items():
+        match = re.fullmatch(rf"denoising-(.+)-K(\d+)-({DISPLAYS})\.gif", name)
+        if not match:
+            continue
+        rest = match[1]
+        fitting = [model for model in models if rest.startswith(f"{model}-")]
+        # An unknown model: its name ends at the last dash.
+        model = max(fitting, key=len) if fitting else rest.rpartition("-")[0]
+        arm = arm_name(rest[len(model) + 1 :])
+        entry = {"arm": arm, "steps": int(match[2]), "display": match[3], "image": image}
+        found.setdefault(model, []).append(entry)
+    order = {display: rank for rank, display in enumerate(tables.DISPLAY_NAMES)}
+    for entries in found.values():
+        entries.sort(key=lambda entry: (entry["steps"], order[entry["display"]], entry["arm"]))
+    return dict(sorted(found.items()))
+
+
+def arm_name(key: str) -> str:
+    """An arm as file names write it ("noise", "dip", "dip2") in words."""
+    base, passes = re.fullmatch(r"(.*?)-?(\d*)", key).groups()
+    names = {"dip": "DIP+DDPM", "ddpm": "DDPM", "dip-every-step": "DIP every step"}
+    return arm_label(base, int(passes)) if passes else names.get(base) or arm_label(base, 0)
+
+
+# ---------------------------------------------------------------- tables: {"head": [...], "rows": [[...]]}
+
+
+def time_table(timing: pd.DataFrame | None) -> dict:
+    """A row per K: our median and quartiles by method and batch, and the published times."""
+    if timing is None or timing.empty:
+        return {"head": [], "rows": [], "alone": []}
+    chains = timing[timing["method"] != "dip"]
+    columns = sorted({(r.batch, r.method, r.passes) for r in chains.itertuples()})
+    label = {"ddpm": "noise", "dip+ddpm": "dip"}
+    head = ["K"] + [f"{arm_label(label.get(m, m), p)}, batch {b}" for b, m, p in columns]
+    known = {(r.batch, r.method, r.passes, r.steps): r for r in chains.itertuples()}
+    rows = []
+    for k in sorted(set(chains["steps"])):
+        row = [str(k)]
+        for column in columns:
+            r = known.get((*column, k))
+            row.append(f"{r.median_s:#.3g} ({r.q1_s:#.3g}–{r.q3_s:#.3g})" if r else "–")
+        for method in ("ddpm", "dip+ddpm"):
+            old = dict(zip(published.TIMING_STEPS, published.TIMING_SECONDS[method], strict=True))
+            row.append(f"{old[k]:.3f}" if k in old else "–")
+        rows.append(row)
+    head += [f"{name}: {published.TIMING_SOURCE}" for name in ("DDPM", "DIP(2)+DDPM")]
+    alone = [
+        f"DIP({r.passes}) alone, batch {r.batch}: {r.median_s:.3g} s per image"
+        for r in timing[timing["method"] == "dip"].itertuples()
+    ]
+    return {"head": head, "rows": rows, "alone": alone}
+
+
+def quality_tables(cells: pd.DataFrame, config: dict) -> dict[str, dict]:
+    """Per model: distances, arms by (K, display), each column's best marked; FID where computed."""
+    table = largest_budget(cells).dropna(subset=["fd_classifier"])
+    asked = setting(config, "experiments", "quality", "steps")
+    asked = {int(k) for k in asked} if isinstance(asked, list) else set()
+    inside = set(table.loc[table["arm"] == "dip-every-step", "variant"])  # these have a table of their own
+    found = {}
+    for name, part in table[(table["model"] != "") & ~table["variant"].isin(inside)].groupby("variant"):
+        passes = usual_passes(part)
+        part = part[part["passes"].isin([0, passes])]
+        ks = sorted(k for k in set(part["steps"]) if part.loc[part["steps"] == k, "arm"].nunique() > 1)
+        ks = [k for k in ks if k in asked] or ks
+        if not ks:
+            continue
+        metrics = ["fd_classifier"] + ["fid_inception"] * bool(part["fid_inception"].notna().any())
+        columns = [(k, display, metric) for metric in metrics for k in ks for display in tables.DISPLAY_NAMES]
+        alone = table[(table["arm"] == "dip-alone") & (table["passes"] == passes)]
+        keys = sorted(set(zip(part["arm"], part["passes"], strict=True)), key=lambda key: (key[0] != "noise", key))
+        lines = [(arm_label(*key), part[(part["arm"] == key[0]) & (part["passes"] == key[1])]) for key in keys]
+        values = []
+        for _, rows in lines:
+            at = {(r.steps, r.display): r for r in rows.itertuples()}
+            values.append([getattr(at[k, d], m) if (k, d) in at else float("nan") for k, d, m in columns])
+        if len(alone):
+            at = {r.display: r for r in alone.itertuples()}
+            lines.append((f"{arm_label('dip-alone', passes)} (no chain)", alone))
+            values.append([getattr(at[d], m) if d in at else float("nan") for _, d, m in columns])
+        best = pd.DataFrame(values).min()
+        rows = [
+            [label] + [{"text": compact(v), "best": v == best[i]} for i, v in enumerate(line)]
+            for (label, _), line in zip(lines, values, strict=True)
+        ]
+        floors = part.groupby("display")["fd_classifier_floor"].median()
+        short = {"fd_classifier": "", "fid_inception": "FID, "}
+        head = ["arm"] + [f"{short[m]}K = {k}, {d}" for k, d, m in columns]
+        rows.append(
+            ["floor (real against real)"]
+            + [compact(floors.get(d, float("nan"))) if m == "fd_classifier" else "–" for _, d, m in columns]
+        )
+        found[name] = {"head": head, "rows": rows}
+    return found
+
+
+def loss_table(training: pd.DataFrame | None) -> dict:
+    if training is None or training.empty:
+        return {"head": [], "rows": []}
+    rows = []
+    for model, part in training.groupby("model"):
+        first, last = part.iloc[0], part.iloc[-1]
+        pace = part["seconds"].median()
+        rows.append([model, str(len(part)), f"{first['loss']:.4f}", f"{last['loss']:.4f}", f"{pace:.3g}"])
+    old = published.TRAINING_LOSS
+    name = f"hw4: {published.TRAINING_SOURCE}"
+    rows.append([name, str(max(old)), f"{old[1]:.3f}", f"{old[max(old)]:.3f}", "–"])
+    return {
+        "head": ["model", "epochs", "loss, epoch 1", "loss, last epoch", "seconds an epoch"],
+        "rows": rows,
+    }
+
+
+def inside_table(cells: pd.DataFrame) -> dict:
+    """Models trained with DIP inside, and plain models from noise at the same K."""
+    head = ["model", "epochs", "arm", "K", "FD minmax", "FD clamp", "floor"]
+    inside = set(cells.loc[cells["arm"] == "dip-every-step", "variant"])
+    ks = set(cells.loc[cells["variant"].isin(inside), "steps"])
+    own = cells["variant"].isin(inside)
+    plain = ~own & (cells["arm"] == "noise") & cells["steps"].isin(ks)
+    rows = []
+    for part in (cells[own], cells[plain]):
+        for key, same in part.groupby(["variant", "epochs", "arm", "passes", "steps"]):
+            by = same.set_index("display")
+            fd = [compact(by["fd_classifier"].get(d, float("nan"))) for d in tables.DISPLAY_NAMES]
+            floor = compact(same["fd_classifier_floor"].median())
+            rows.append([key[0], str(key[1]), arm_label(key[2], key[3]), str(key[4]), *fd, floor])
+    return {"head": head, "rows": rows}
+
+
+def brightness_table(cells: pd.DataFrame) -> dict:
+    """Standard deviation over samples of the final image mean: model and arm by K."""
+    table = largest_budget(cells)
+    table = table[(table["model"] != "") & (table["display"] == "minmax") & table["image_mean_sd"].notna()]
+    table = table[table["passes"].isin([0, usual_passes(table)]) & table["arm"].isin(["noise", "dip"])]
+    ks = sorted(set(table["steps"]))
+    rows = []
+    for (name, key, passes), part in table.groupby(["variant", "arm", "passes"]):
+        at = dict(zip(part["steps"], part["image_mean_sd"], strict=True))
+        rows.append([name, arm_label(key, passes), *(compact(at.get(k, float("nan"))) for k in ks)])
+    rows.sort(key=lambda row: (row[0], not row[1].startswith("DDPM")))
+    return {"head": ["model", "arm", *(f"K = {k}" for k in ks)], "rows": rows}
+
+
+def all_cells_table(cells: pd.DataFrame) -> dict:
+    columns = [column for column in tables.CELL_COLUMNS if column != "dataset"]
+    rows = []
+    for record in cells[columns].to_dict("records"):
+        row = []
+        for column, value in record.items():
+            if column in tables.CELL_METRICS and pd.isna(value):
+                row.append("not computed")
+            elif column in (*tables.CELL_METRICS, "image_mean_sd"):
+                row.append("–" if pd.isna(value) else f"{value:.4g}")
+            else:
+                row.append("–" if pd.isna(value) or value == "" else str(value))
+        rows.append(row)
+    return {"head": columns, "rows": rows}
+
+
+def fid_note(cells: pd.DataFrame, reasons: dict[str, list[str]]) -> str:
+    """What the page says where FID is empty; "" where all of it was computed."""
+    empty = int(cells["fid_inception"].isna().sum())
+    if not empty:
+        return ""
+    why = "; ".join(reasons.get("fid_inception", [])) or "the reason is in each cell's metrics file"
+    some = "" if empty == len(cells) else f" for {empty} of {len(cells)} rows"
+    return f"FID (Inception features): not computed{some}: {why}."
+
+
+# ---------------------------------------------------------------- settings and provenance
+
+
+def setting(config: dict, *keys: str) -> object:
+    """A nested value, or None."""
+    for key in keys:
+        config = config.get(key) if isinstance(config, dict) else None
+    return config
+
+
+def model_settings(config: dict) -> list[dict]:
+    return [m for m in config.get("models") or [] if isinstance(m, dict) and "name" in m]
+
+
+def known_models(config: dict, cells: pd.DataFrame) -> list[str]:
+    return sorted({m["name"] for m in model_settings(config)} | set(cells["model"]) - {""})
+
+
+def flatten(value: object, name: str = "") -> list[tuple[str, str]]:
+    """A nested setting as (dotted key, value) rows; a list of plain values is one row."""
+    if isinstance(value, dict) and value:
+        return [row for key in value for row in flatten(value[key], f"{name}.{key}" if name else str(key))]
+    if isinstance(value, list) and any(isinstance(part, dict | list) for part in value):
+        return [row for i, part in enumerate(value) for row in flatten(part, f"{name}[{i}]")]
+    if isinstance(value, list):
+        return [(name, ", ".join(map(str, value)) or "(none)")]
+    return [(name, "(not set)" if value is None or value == {} else str(value))]
+
+
+def versions(records: Iterable[dict]) -> list[tuple[str, str]]:
+    """Each library with every version that took part."""
+    seen: dict[str, set[str]] = {}
+    for record in records:
+        for name, version in (record.get("versions") or {}).items():
+            seen.setdefault(name, set()).add(str(version))
+    return [(name, ", ".join(sorted(found))) for name, found in sorted(seen.items())]
+
+
+def stage_table(provenance: dict[str, dict]) -> dict:
+    """Files and seconds by the script that made them."""
+    stages: dict[str, list[float]] = {}
+    for record in provenance.values():
+        stages.setdefault(script(record), []).append(float(record.get("seconds") or 0))
+    rows = [[name, str(len(times)), f"{sum(times):.1f}"] for name, times in stages.items()]
+    return {"head": ["script", "files", "seconds"], "rows": sorted(rows, key=lambda row: -float(row[2]))}
+
+
+def provenance_table(provenance: dict[str, dict]) -> dict:
+    rows = [
+        [path, script(record), str(record.get("sha256", "–")), f"{float(record.get('seconds') or 0):.2f}"]
+        for path, record in sorted(provenance.items())
+    ]
+    return {"head": ["file", "script", "sha256", "seconds"], "rows": rows}
+
+
+def script(record: dict) -> str:
+    return str((record.get("command") or ["–"])[0])

@@ -1,0 +1,51 @@
+"""Gather many small result files into one tidy CSV table: cells, training or timing."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+from ddpm_dip import errors, files, tables
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="An argument @FILE is replaced by that file's lines, one argument a line.",
+        fromfile_prefix_chars="@",
+    )
+    parser.convert_arg_line_to_args = lambda line: [line] if line.strip() else []
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="cells|training|timing")
+    for kind, option, what in (
+        ("cells", "--metrics", "metrics JSON files, one a cell"),
+        ("training", "--losses", "losses.csv files, one a model"),
+        ("timing", "--timings", "timing CSV files"),
+    ):
+        sub = kinds.add_parser(kind, help=f"table from {what}", description=f"Table from {what}.")
+        sub.add_argument(option, dest="inputs", nargs="+", required=True, metavar="FILE", help=what)
+        sub.add_argument("--output", required=True, metavar="CSV", help="the table to write")
+        sub.add_argument("--stamp", metavar="JSON", help="a stamp file to copy into the provenance")
+    args = parser.parse_args()
+
+    started = time.time()
+    extra = {}
+    if args.kind == "cells":
+        records = {path: files.read_json(path) for path in args.inputs}
+        table = tables.cells(records)
+        extra["not_computed"] = tables.not_computed(records)
+    else:
+        columns, gather = {
+            "training": (tables.TRAINING_COLUMNS, tables.training),
+            "timing": (tables.TIMING_COLUMNS, tables.timing),
+        }[args.kind]
+        table = gather({path: tables.read_csv(path, columns) for path in args.inputs})
+    files.write_text(args.output, table.to_csv(index=False))
+    files.write_provenance(
+        args.output, spec={"table": args.kind}, inputs=args.inputs, started=started, stamp=args.stamp, **extra
+    )
+
+
+if __name__ == "__main__":
+    errors.run(main)
