@@ -23,4 +23,5 @@ rule all:
 
 
 onsuccess:
-    print((Path(RESULTS) / "report" / "summary.txt").read_text())
+    if (summary := Path(RESULTS) / "report" / "summary.txt").exists():
+        print(summary.read_text(encoding="utf-8"))

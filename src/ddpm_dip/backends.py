@@ -24,6 +24,7 @@ def openvino(net: nn.Module, image_shape: tuple[int, int, int], batch_size: int,
     model = ov.convert_model(net.eval(), example_input=example)
     model.reshape({0: [batch_size, *image_shape], 1: [batch_size]})
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    options["ENABLE_CPU_PINNING"] = False  # else jobs side by side all pin themselves to the same core
     request = ov.Core().compile_model(model, "CPU", options).create_infer_request()
 
     def run(x: Tensor, t: Tensor) -> Tensor:

@@ -1,0 +1,218 @@
+"""Fitting the DIP net: the published recipe, its curve, and its odd backtracking, replayed in plain formulas."""
+
+import csv
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ddpm_dip import dip_fit, files
+from ddpm_dip.networks import build_dip
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def digit(channels=1):
+    """The first of scikit-learn's digits, 16x16."""
+    from sklearn.datasets import load_digits
+
+    page = Image.fromarray((load_digits().images[0] * 255 / 16).astype(np.uint8)).resize((16, 16))
+    return np.repeat(np.asarray(page)[None], channels, axis=0)
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return dip_fit.fit_dip(digit(), 60, seed=0)
+
+
+# --- psnr ---
+
+
+def test_psnr_closed_forms():
+    a = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.5
+    assert dip_fit.psnr(a, a + 0.1) == pytest.approx(20, abs=1e-4)
+    assert dip_fit.psnr(a, a + 0.5) == pytest.approx(20 * np.log10(2), abs=1e-4)
+    assert dip_fit.psnr(torch.zeros(1, 4), torch.tensor([[1.0, 0, 0, 0]])) == pytest.approx(10 * np.log10(4), abs=1e-4)
+    published_loss, published_psnr = 0.005128, 22.90  # of the original's last line
+    assert dip_fit.psnr(a, a + published_loss**0.5) == pytest.approx(published_psnr, abs=0.005)
+
+
+# --- the image to restore ---
+
+
+def test_noise_has_sigma_25_of_255():
+    grey = dip_fit.fit_dip(np.full((1, 28, 28), 128, np.uint8), 1, seed=0)  # far from both ends: nothing is clipped
+    noise, n = (grey.noisy - grey.clean).flatten().double(), 32 * 32
+    assert (grey.clean == 128 / 255).all()
+    assert abs(noise.mean()) < 5 * (25 / 255) / n**0.5
+    assert abs(noise.std() / (25 / 255) - 1) < 5 / (2 * n) ** 0.5
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_noisy_image_is_clipped_to_0_1(value):
+    noisy = dip_fit.fit_dip(np.full((1, 28, 28), value, np.uint8), 1, seed=0).noisy
+    assert noisy.min() >= 0 and noisy.max() <= 1
+    assert 0.4 < (noisy == value / 255).float().mean() < 0.6  # half of the noise points outwards
+
+
+@pytest.mark.parametrize("size", [16, 28, 32])
+def test_clean_image_is_the_picture_at_32x32_on_8_bit_values(size):
+    image = np.random.default_rng(0).integers(0, 256, (1, size, size), dtype=np.uint8)
+    clean = dip_fit.fit_dip(image, 1, seed=0).clean
+    levels = clean * 255
+    torch.testing.assert_close(levels, levels.round(), atol=1e-4, rtol=0)
+    source = torch.from_numpy(image).double()[None]
+    exact = torch.nn.functional.interpolate(source, (32, 32), mode="bilinear", antialias=True)
+    assert (levels - exact).abs().max() <= 1.01  # two roundings to whole levels, one a direction
+
+
+# --- the fit ---
+
+
+def test_curve_rows_are_consistent(fit):
+    columns = np.array(fit.curve, dtype=float).T
+    assert len(columns) == 6 and columns.shape[1] == 60  # iteration, loss, three PSNRs, reverted
+    iteration, loss, psnr_noisy, _, _, reverted = columns
+    assert iteration.tolist() == list(range(60)) and not reverted.any()
+    np.testing.assert_allclose(psnr_noisy, -10 * np.log10(loss), atol=1e-4)
+    assert fit.curve[0][3] == fit.curve[0][4]  # the smoothed output starts as the first output
+
+
+def test_sixty_iterations_restore_more_than_the_noise_took(fit):
+    first, last = fit.curve[0], fit.curve[-1]
+    assert last[2] > first[2] + 5 and last[1] < first[1] / 3
+    assert last[3] > dip_fit.psnr(fit.noisy, fit.clean) + 1  # closer to the clean image than its input is
+    assert last[3] > last[2]
+    assert fit.output.shape == fit.clean.shape == (1, 1, 32, 32)
+    assert fit.output.min() >= 0 and fit.output.max() <= 1 and not fit.output.requires_grad
+    assert dip_fit.psnr(fit.output, fit.clean) > last[3] - 2
+
+
+def test_smoothed_psnr_is_that_of_the_running_mean(fit, monkeypatch):
+    outputs, smoothed = [], []
+    monkeypatch.setattr(dip_fit, "psnr", lambda a, b: outputs.append(a) or 10.0)
+    dip_fit.fit_dip(digit(), 5, seed=0)
+    mean = outputs[0]
+    for i in range(5):
+        mean = mean if i == 0 else 0.99 * mean + 0.01 * outputs[3 * i]
+        smoothed.append(-10 * np.log10(((mean - fit.clean) ** 2).mean().item()))
+        torch.testing.assert_close(outputs[3 * i + 2], mean)
+    np.testing.assert_allclose([row[4] for row in fit.curve[:5]], smoothed, atol=1e-4)
+
+
+def test_a_fit_is_a_function_of_its_seed(fit):
+    torch.manual_seed(77)
+    before = torch.get_rng_state()
+    again, other = dip_fit.fit_dip(digit(), 10, seed=0), dip_fit.fit_dip(digit(), 10, seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert again.curve == fit.curve[:10] and torch.equal(again.noisy, fit.noisy)
+    assert other.curve != again.curve and not torch.equal(other.noisy, again.noisy)
+
+
+def test_colour_images_fit_too():
+    fit = dip_fit.fit_dip(digit(3), 5, seed=0)
+    assert fit.clean.shape == fit.output.shape == (1, 3, 32, 32) and fit.curve[-1][1] < fit.curve[0][1]
+
+
+# --- backtracking ---
+
+
+def scripted(monkeypatch, drops, iterations):
+    """A fit whose PSNR to the noisy image is 20 dB but where `drops` (iteration -> dB) says otherwise.
+
+    Returns its curve, and at each iteration the parameters and gradients as they were when the PSNR was taken.
+    """
+    nets, seen, calls = [], [], 0
+
+    def build(channels):
+        nets.append(build_dip(channels))
+        return nets[-1]
+
+    def psnr(a, b):
+        nonlocal calls
+        iteration, of = divmod(calls, 3)  # to the noisy image first, then two to the clean one
+        calls += 1
+        if of == 0:
+            seen.append([(p.detach().clone(), p.grad.clone()) for p in nets[0].parameters()])
+        return drops.get(iteration, 20.0) if of == 0 else 15.0
+
+    monkeypatch.setattr(dip_fit, "build_dip", build)
+    monkeypatch.setattr(dip_fit, "psnr", psnr)
+    curve = dip_fit.fit_dip(digit(), iterations, seed=0).curve
+    return curve, seen
+
+
+def replay(seen, reverted, kept_at):
+    """Adam by its formulas: the step at each iteration starts from the kept parameters where `reverted` says so.
+
+    kept_at: reverted iteration -> the iteration whose parameters come back.
+    """
+    m = [torch.zeros_like(p) for p, _ in seen[0]]
+    v = [torch.zeros_like(p) for p, _ in seen[0]]
+    for i, state in enumerate(seen):
+        after = []
+        for k, (p, grad) in enumerate(state):
+            m[k] = 0.9 * m[k] + 0.1 * grad
+            v[k] = 0.999 * v[k] + 0.001 * grad**2
+            step = m[k] / (1 - 0.9 ** (i + 1)) / ((v[k] / (1 - 0.999 ** (i + 1))).sqrt() + 1e-8)
+            base = seen[kept_at[i]][k][0] if i in reverted else p
+            after.append(base - 0.01 * step)
+        if i + 1 < len(seen):
+            for expected, (actual, _) in zip(after, seen[i + 1], strict=True):
+                # Adam's v is near 0 where a gradient is: there its step is the sign of rounding
+                torch.testing.assert_close(actual, expected, atol=1e-4, rtol=0)
+
+
+def test_a_drop_brings_the_kept_parameters_back_and_adam_still_steps(monkeypatch):
+    # 16 after 20 is a drop of 4: kept, and the new mark; 12 after 16 likewise; 6.9 after 12 is more than 5: back
+    drops = {4: 16.0, 5: 12.0, 6: 6.9, 7: 6.9, 8: 7.0, 10: 14.9, 11: 15.0}
+    curve, seen = scripted(monkeypatch, drops, 14)
+    # 8: exactly 5 below 12 is no drop. 9 is 20 again: 10 is a drop of 5.1, 11 of exactly 5
+    reverted = {6, 7, 10}
+    assert {row[0] for row in curve if row[5]} == reverted
+    replay(seen, reverted, {6: 5, 7: 5, 10: 9})
+    back = [(a - b).abs().max() for (a, _), (b, _) in zip(seen[7], seen[5], strict=True)]
+    assert max(back) > 1e-3  # not the kept ones themselves: Adam has stepped on them
+
+
+def test_multiples_of_100_of_a_counter_that_stands_still_at_a_drop(monkeypatch):
+    # At 0 the counter is 0: no way back. The drop at 5 leaves the counter one behind, so that it is 99, not 100, at
+    # iteration 100; and as it stands still at a drop, it stays 99 from there on.
+    drops = {0: -10.0, 5: 10.0, 100: 10.0, 101: 10.0, 102: 10.0, 103: 10.0}
+    curve, seen = scripted(monkeypatch, drops, 106)
+    reverted = {5, 100, 101, 102, 103}
+    assert {row[0] for row in curve if row[5]} == reverted
+    replay(seen, reverted, {5: 4, 100: 99, 101: 99, 102: 99, 103: 99})
+
+
+def test_a_multiple_of_100_neither_goes_back_nor_keeps(monkeypatch):
+    # iteration 100 has the counter at 100: its drop goes unpunished, and its parameters and PSNR are not kept
+    curve, seen = scripted(monkeypatch, {100: 10.0, 101: 10.0}, 104)
+    assert {row[0] for row in curve if row[5]} == {101}
+    replay(seen, {101}, {101: 99})
+
+
+# --- the script ---
+
+
+def test_fit_script(fit, tmp_path, monkeypatch, capsys):
+    files.write_npz(tmp_path / "data.npz", train=np.stack([digit(), 0 * digit()]))
+    output = tmp_path / "dip"
+    args = ["--data", str(tmp_path / "data.npz"), "--iterations", "60", "--seed", "0", "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", ["fit_dip.py", *args])
+    runpy.run_path(str(ROOT / "workflow/scripts/fit_dip.py"), run_name="__main__")
+    with open(output / "fit.csv", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["iteration", "loss", "psnr_noisy", "psnr_clean", "psnr_smoothed", "reverted"]
+    assert [float(row[2]) for row in rows] == [row[2] for row in fit.curve] and {row[5] for row in rows} == {"False"}
+    arrays = files.read_npz(output / "fit.npz")
+    assert np.array_equal(arrays["noisy"], fit.noisy.numpy()) and np.array_equal(arrays["clean"], fit.clean.numpy())
+    net = build_dip()
+    net.load_state_dict(files.read_safetensors(output / "weights.safetensors")[0])
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), fit.net.parameters(), strict=True))
+    last = fit.curve[-1]
+    assert f"loss {last[1]:.6f}, PSNR {last[2]:.2f} dB to the noisy image" in capsys.readouterr().out
