@@ -480,6 +480,20 @@ def strip(inputs: list[Path], row: str = "arm", block: str = "steps", display: s
     return _mosaic(images, rows, blocks, row, block, _strip_title(models, row, display))
 
 
+def gallery(inputs: list[Path], display: str = "minmax") -> Figure:
+    """The first 16 samples of each file, a row a model (samples .npz)."""
+    images: dict[tuple, np.ndarray] = {}
+    steps = set()
+    for path in inputs:
+        arrays, cell = _samples(path)
+        shown = _shown(arrays["samples"][: 2 * SHOWN], display)
+        images[cell["model"], "1 to 8"], images[cell["model"], "9 to 16"] = shown[:SHOWN], shown[SHOWN:]
+        steps.add(cell["steps"])
+    title = f"DDPM from noise, K = {', '.join(map(str, sorted(steps)))}: the first samples, {DISPLAY_LABELS[display]}"
+    models = list(dict.fromkeys(model for model, _ in images))
+    return _mosaic(images, models, ["1 to 8", "9 to 16"], "model", "samples", title)
+
+
 def _strip_title(models: dict[str, dict], row: str, display: str) -> str:
     name, cell = next(iter(models.items()), ("no model", {}))
     budget = f", {cell['epochs']} epochs" if cell.get("epochs") and row != "epochs" else ""
@@ -506,6 +520,8 @@ def _key_label(value: object, by: str) -> str:
         return "noise (0)" if value == 0 else f"{value} pass{'es' * (value > 1)}"
     if by == "epochs":
         return f"{value} epochs"
+    if by == "model":
+        return str(value)
     return f"K = {value}" if by == "steps" else f"{by} {value}"
 
 
@@ -651,6 +667,7 @@ FIGURES: dict[str, Callable[..., Figure | list[Image.Image]]] = {
     "epochs": epochs,
     "loss": loss,
     "strip": strip,
+    "gallery": gallery,
     "denoising": denoising,
     "dip-fit": dip_fit,
     "brightness-drift": brightness_drift,

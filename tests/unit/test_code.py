@@ -53,7 +53,9 @@ def test_plugins_and_their_imports_count():
 def test_comments_docstrings_and_layout_do_not_count(tmp_path):
     plain, dressed, other = (tmp_path / name for name in ("plain.py", "dressed.py", "other.py"))
     plain.write_text("import math\n\ndef f(x):\n    return math.sin(x) + 1\n")
-    dressed.write_text('"""Doc."""\nimport math  # why\n\n\ndef f(x):\n    "says"\n    return (math.sin(x)\n        + 1)\n')
+    dressed.write_text(
+        '"""Doc."""\nimport math  # why\n\n\ndef f(x):\n    "says"\n    return (math.sin(x)\n        + 1)\n'
+    )
     other.write_text("import math\n\ndef f(x):\n    return math.sin(x) + 2\n")
     assert code.digest(plain) == code.digest(dressed) != code.digest(other)
 

@@ -44,7 +44,9 @@ def third_party(script: str) -> set[str]:
 
 
 def test_every_script_has_a_rule():
-    assert {script for script, _ in rules().values()} == {path.name for path in (ROOT / "workflow/scripts").glob("*.py")}
+    assert {script for script, _ in rules().values()} == {
+        path.name for path in (ROOT / "workflow/scripts").glob("*.py")
+    }
 
 
 @pytest.mark.parametrize(("script", "environment"), rules().values(), ids=rules())

@@ -146,6 +146,26 @@ def test_drift_runs_from_the_start_at_the_left_to_the_final_image(tmp_path):
     assert {"K = 100", "K = 500", "real images (mean ± sd)"} <= set(legend(figure))
 
 
+def test_gallery_shows_the_first_16_samples_of_each_model(tmp_path):
+    inputs = [write_samples(tmp_path, model=model, steps=900) for model in made_study.MODELS]
+    figure = figures.draw("gallery", inputs, {"display": "clamp"})
+    texts = [text.get_text() for text in figure.texts]
+    assert {"hw4", "hw4-sees", "samples 1 to 8", "samples 9 to 16"} <= set(texts)
+    assert "K = 900" in texts[0]
+    page = pixels(figure, tmp_path / "gallery.png")
+    last = files.read_npz(inputs[0])["samples"][:16][-1, 0]
+    tile = np.round((np.clip(last, -1, 1) + 1) / 2 * 255).astype(np.uint8)
+    side = next(s for s in range(8, 1, -1) if found(page, tile.repeat(s, 0).repeat(s, 1)))
+    assert side >= 2
+
+
+def found(page, tile):
+    """Whether `tile` is somewhere on the page, pixel by pixel."""
+    rows, columns = tile.shape
+    corners = np.argwhere(page[: -rows + 1, : -columns + 1] == tile[0, 0])
+    return any(np.array_equal(page[y : y + rows, x : x + columns], tile) for y, x in corners)
+
+
 def test_a_strip_shows_the_first_8_samples_pixel_by_pixel(tmp_path):
     inputs = [
         write_samples(tmp_path, start="dip" if p else "noise", passes=p, steps=k) for p in (0, 2) for k in (100, 500)

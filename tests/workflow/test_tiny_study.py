@@ -21,7 +21,18 @@ pytestmark = pytest.mark.slow
 
 
 def snakemake(folder: Path, *options: object, cores: int = 2) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "snakemake", "--cores", cores, "--configfile", TINY, "--directory", folder, *options]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        cores,
+        "--configfile",
+        TINY,
+        "--directory",
+        folder,
+        *options,
+    ]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, env=environment)
 

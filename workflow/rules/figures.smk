@@ -73,6 +73,17 @@ def figures():
             {},
             "Brightness",
         )
+    plain = [cell for cell in CELLS.values() if cell.start == "noise"]
+    longest = [cell for cell in plain if cell.steps == max(c.steps for c in plain)]
+    best = {c.model: c for c in sorted(longest, key=lambda c: c.epochs)}
+    if best:
+        for display in DISPLAYS:
+            wanted[f"gallery-{display}.png"] = (
+                "gallery",
+                samples_of(best.values()),
+                {"display": display},
+                "Quality",
+            )
     for experiment, row, category in (
         ("quality", "arm", "Quality"),
         ("passes", "passes", "Passes"),
