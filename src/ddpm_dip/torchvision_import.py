@@ -6,6 +6,7 @@ them ("operator torchvision::nms does not exist"). Declaring the two operators i
 (data sets, Inception) never call them. Where the library loads, nothing is changed.
 """
 
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,10 +18,8 @@ def _load_compiled_operators() -> None:
     spec = find_spec("torchvision")
     for folder in spec.submodule_search_locations if spec else []:
         for library in [*Path(folder).glob("_C*.so"), *Path(folder).glob("_C*.pyd")]:
-            try:
+            with suppress(OSError):  # a build for another torch; torchvision ignores this too
                 torch.ops.load_library(library)
-            except OSError:
-                pass  # a build for another torch; torchvision ignores this too
 
 
 _load_compiled_operators()

@@ -99,7 +99,18 @@ def test_training_and_timing_tables(study):
         *(("hw4-sees", "1"), ("hw4-sees", "2")),
     ]
     timing = rows(study / "tables/timing.csv")
-    assert list(timing[0]) == "method passes steps batch device backend median_s q1_s q3_s repeats".split()
+    assert list(timing[0]) == [
+        "method",
+        "passes",
+        "steps",
+        "batch",
+        "device",
+        "backend",
+        "median_s",
+        "q1_s",
+        "q3_s",
+        "repeats",
+    ]
     assert len(timing) == 2 * 2 * 2
     for row in timing:
         assert 0 < float(row["q1_s"]) <= float(row["median_s"]) <= float(row["q3_s"])
