@@ -48,17 +48,9 @@ def study(tmp_path_factory):
 
 
 def write_report(root, out):
-    config, shown = root / "config.json", root / "figures"
-    command = [
-        sys.executable,
-        SCRIPT,
-        "--config",
-        config,
-        "--tables-dir",
-        root / "tables",
-        "--figures-dir",
-        shown,
-    ]
+    shown = sorted(path for path in (root / "figures").iterdir() if path.suffix in (".png", ".gif"))
+    command = [sys.executable, SCRIPT, "--config", root / "config.json"]
+    command += ["--tables", *sorted((root / "tables").glob("*.csv")), "--figures", *shown]
     command += ["--provenance", root / "tables/cells.csv.provenance.json"]
     command += ["--output", out / "index.html", "--summary", out / "summary.txt"]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)

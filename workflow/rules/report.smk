@@ -28,7 +28,9 @@ REPORT_INPUTS = {
     "provenance": file_list(
         "provenance", [files.provenance_path(path) for path in RESULT_FILES]
     ),
-    "figure_list": file_list("figures", WANTED_FIGURES),
+    "figure_list": file_list(
+        "figures", [f"{FIGURES}/{name}" for name in WANTED_FIGURES]
+    ),
     "stamp": stamp(
         "report", "report", {}, texts=[ROOT / "src/ddpm_dip/report.html.j2"]
     ),
@@ -111,12 +113,9 @@ rule report:
         f"{RESULTS}/logs/report.log",
     conda:
         "../../envs/plot.yaml"
-    params:
-        tables=lambda wildcards, input: Path(input.tables[0]).parent,
-        figures=lambda wildcards, input: Path(input.figures[0]).parent,
     shell:
         script("report.py")
-        + " --config {input.config:q} --tables-dir {params.tables:q}"
-        " --figures-dir {params.figures:q} --provenance @{input.provenance:q}"
+        + " --config {input.config:q} --tables {input.tables:q}"
+        " --figures @{input.figure_list:q} --provenance @{input.provenance:q}"
         " --output {output.page:q} --summary {output.summary:q} --stamp {input.stamp:q}"
         " > {log:q} 2>&1"

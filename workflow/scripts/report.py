@@ -18,10 +18,8 @@ def main() -> None:
     )
     parser.convert_arg_line_to_args = lambda line: [line] if line.strip() else []
     parser.add_argument("--config", required=True, metavar="JSON", help="the study's settings, resolved")
-    parser.add_argument("--tables-dir", required=True, type=Path, help="holds cells.csv, timing.csv, training.csv")
-    parser.add_argument(
-        "--figures-dir", required=True, type=Path, help="holds the figures (.png) and animations (.gif)"
-    )
+    parser.add_argument("--tables", nargs="+", required=True, type=Path, help="cells.csv; timing.csv, training.csv")
+    parser.add_argument("--figures", nargs="*", default=[], type=Path, help="figures (.png) and animations (.gif)")
     parser.add_argument("--provenance", nargs="*", default=[], metavar="FILE", help="*.provenance.json files to list")
     parser.add_argument("--output", required=True, help="the HTML page to write")
     parser.add_argument("--summary", required=True, help="the text table to write")
@@ -29,23 +27,23 @@ def main() -> None:
     args = parser.parse_args()
 
     started = time.time()
-    paths = {name: args.tables_dir / f"{name}.csv" for name in ("cells", "timing", "training")}
+    paths = {path.stem: path for path in args.tables}
+    if "cells" not in paths:
+        raise errors.UserError("--tables: cells.csv is missing")
     config = files.read_json(args.config)
     cells = tables.read_cells(paths["cells"])
-    timing = tables.read_csv(paths["timing"], tables.TIMING_COLUMNS) if paths["timing"].exists() else None
-    training = tables.read_csv(paths["training"], tables.TRAINING_COLUMNS) if paths["training"].exists() else None
-    pictures = sorted(path for path in args.figures_dir.glob("*") if path.suffix in (".png", ".gif"))
+    timing = tables.read_csv(paths["timing"], tables.TIMING_COLUMNS) if "timing" in paths else None
+    training = tables.read_csv(paths["training"], tables.TRAINING_COLUMNS) if "training" in paths else None
     beside = files.provenance_path(paths["cells"])
     reasons = files.read_json(beside).get("not_computed", {}) if beside.exists() else {}
     suffix = ".provenance.json"
     provenance = {path.removesuffix(suffix): files.read_json(path) for path in args.provenance}
 
-    images = {path.name: path.read_bytes() for path in pictures}
+    images = {path.name: path.read_bytes() for path in args.figures}
     html = report.page(config, cells, timing, training, images, provenance, reasons)
     files.write_text(args.output, html)
     files.write_text(args.summary, report.summary(cells, timing, config, args.output))
-    read = [*paths.values(), beside]
-    inputs = [args.config, *(path for path in read if path.exists()), *pictures]
+    inputs = [args.config, *args.tables, *args.figures]
     files.write_provenance(args.output, spec={"report": True}, inputs=inputs, started=started, stamp=args.stamp)
 
 
