@@ -190,10 +190,11 @@ def test_multiples_of_100_of_a_counter_that_stands_still_at_a_drop(monkeypatch):
 
 
 def test_a_multiple_of_100_neither_goes_back_nor_keeps(monkeypatch):
-    # iteration 100 has the counter at 100: its drop goes unpunished, and its parameters and PSNR are not kept
-    curve, seen = scripted(monkeypatch, {100: 10.0, 101: 10.0}, 104)
-    assert {row[0] for row in curve if row[5]} == {101}
-    replay(seen, {101}, {101: 99})
+    # With one drop before it, iteration 101 has the counter at 100: its drop goes unpunished, and neither its
+    # parameters nor its PSNR are kept.
+    curve, seen = scripted(monkeypatch, {50: 10.0, 101: 10.0, 102: 10.0}, 105)
+    assert {row[0] for row in curve if row[5]} == {50, 102}
+    replay(seen, {50, 102}, {50: 49, 102: 100})
 
 
 # --- the script ---

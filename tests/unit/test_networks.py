@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from ddpm_dip.errors import UserError
@@ -80,6 +81,100 @@ def test_an_unknown_name_is_refused():
 def test_the_schema_knows_the_same_networks():
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
     assert set(schema["properties"]["models"]["items"]["properties"]["network"]["enum"]) == set(PLANS)
+
+
+# --- structure: the forward passes as SPEC words them, in plain functions on the nets' own weights ---
+
+
+def hw4_by_hand(net, x, t, first_norm=True):
+    weights = net.state_dict()
+
+    def conv(name, h, **how):
+        return F.conv2d(h, weights[f"{name}.weight"], weights[f"{name}.bias"], **how)
+
+    def up(name, h, **how):
+        return F.conv_transpose2d(h, weights[f"{name}.weight"], weights[f"{name}.bias"], **how)
+
+    def linear(name, h):
+        return F.linear(h, weights[f"{name}.weight"], weights[f"{name}.bias"])
+
+    def stage(name, h):
+        mlp = f"time_mlps.{name}"
+        time = linear(f"{mlp}.2", F.silu(linear(f"{mlp}.0", weights["time_table.weight"][t])))
+        h = h + time[:, :, None, None]
+        for i in range(3):
+            block = f"stages.{name}.{i}"
+            if (name, i) != ("b_out", 2) and (first_norm or (name, i) != ("b1", 0)):
+                mean, variance = h.mean((1, 2, 3), keepdim=True), h.var((1, 2, 3), keepdim=True, correction=0)
+                h = (h - mean) / (variance + 1e-5).sqrt() * weights[f"{block}.norm.weight"] + weights[
+                    f"{block}.norm.bias"
+                ]
+            h = F.silu(conv(f"{block}.conv1", h, padding=1))
+            h = F.silu(conv(f"{block}.conv2", h, padding=1))
+        return h
+
+    h1 = stage("b1", x)
+    h2 = stage("b2", conv("down1", h1, stride=2, padding=1))
+    h3 = stage("b3", conv("down2", h2, stride=2, padding=1))
+    h = stage("mid", conv("down3.2", F.silu(conv("down3.0", h3)), stride=2, padding=1))
+    h = up("up1.2", F.silu(up("up1.0", h, stride=2, padding=1)))
+    h = up("up2", stage("b4", torch.cat([h3, h], 1)), stride=2, padding=1)
+    h = up("up3", stage("b5", torch.cat([h2, h], 1)), stride=2, padding=1)
+    return conv("conv_out", stage("b_out", torch.cat([h1, h], 1)), padding=1)
+
+
+def stirred(net, seed=0):
+    """Every weight moved, so that norms' parameters do something and later stages are heard over biases."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in net.parameters():
+            if p.requires_grad:
+                p += 0.1 * torch.randn(p.shape, generator=generator)
+    return net.double()
+
+
+@pytest.mark.parametrize("name", ["hw4", "hw4-sees"])
+def test_forward_pass_is_the_published_one(name):
+    net, (x, t) = stirred(unet(name)), batch()
+    with torch.no_grad():
+        expected = hw4_by_hand(net, x.double(), t, first_norm=name == "hw4")
+        torch.testing.assert_close(net(x.double(), t), expected, atol=1e-9, rtol=1e-9)
+
+
+def dip_by_hand(net, x):
+    """One image at a time; layers are met in the order of SPEC's sentence, and taken from the net's in that order."""
+    scales = {1: net[0], 2: net[0].deeper[6], 3: net[0].deeper[6].deeper[6]}
+
+    def conv(layer, h, stride=1):
+        edge = layer.weight.shape[-1] // 2
+        return F.conv2d(F.pad(h, (edge,) * 4, mode="reflect"), layer.weight, layer.bias, stride=stride)
+
+    def norm(layer, h):
+        return F.batch_norm(h, None, None, layer.weight, layer.bias, training=True)
+
+    def act(h):
+        return torch.where(h > 0, h, 0.2 * h)
+
+    def scale(level, h):
+        own = scales[level]
+        deeper = act(norm(own.deeper[1], conv(own.deeper[0], h, stride=2)))
+        deeper = act(norm(own.deeper[4], conv(own.deeper[3], deeper)))
+        if level < 3:
+            deeper = scale(level + 1, deeper)
+        deeper = F.interpolate(deeper, scale_factor=2, mode="bilinear")
+        if level > 1:
+            deeper = torch.cat([act(norm(own.skip[1], conv(own.skip[0], h))), deeper], 1)
+        h = norm(own.merge[0], deeper)
+        h = act(norm(own.merge[2], conv(own.merge[1], h)))
+        return act(norm(own.merge[5], conv(own.merge[4], h)))
+
+    return torch.cat([torch.sigmoid(conv(net[1], scale(1, image[None]))) for image in x])
+
+
+def test_dip_forward_pass_is_the_published_one():
+    net, (x, _) = stirred(build_dip()), batch(3, size=32)
+    with torch.no_grad():
+        torch.testing.assert_close(net(x.double()), dip_by_hand(net, x.double()), atol=1e-9, rtol=0)
 
 
 # --- time ---
@@ -205,13 +300,19 @@ def test_dip_keeps_the_shape_and_draws_in_0_1(channels):
     assert output.shape == x.shape and 0 <= output.min() < output.max() <= 1
 
 
-@pytest.mark.parametrize("train", [True, False])
-def test_dip_treats_each_image_by_itself(train):
+def test_dip_treats_each_image_by_itself():
     alone, _ = dips()
-    alone.train(train)
     x = batch(5, size=32)[0] * torch.linspace(0.1, 3, 5).view(5, 1, 1, 1)
     with torch.no_grad():
         torch.testing.assert_close(alone(x), torch.cat([alone(row[None]) for row in x]), atol=1e-5, rtol=0)
+
+
+def test_dip_keeps_no_running_statistics():
+    x, _ = batch(size=32)
+    for net in dips():
+        assert not list(net.buffers())
+        with torch.no_grad():
+            torch.testing.assert_close(net.eval()(x), net.train()(x), atol=0, rtol=0)
 
 
 def test_batch_statistics_equal_it_for_one_image_and_not_for_more():

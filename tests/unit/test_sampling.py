@@ -66,10 +66,10 @@ def test_noise_is_a_function_of_its_key_alone():
 
 
 def test_different_keys_give_different_noise():
-    keys = itertools.product([0, 1, 2**32 - 1], STREAMS, [0, 1, 255, 256, 999_999], [0, 1, 255, 256, 999])
+    keys = itertools.product([0, 1, 2**16, 2**32 - 1], STREAMS, [0, 1, 255, 256, 999_999], [0, 1, 255, 256, 999])
     keys = [key for key in keys if key[1] == "ancestral" or key[3] == 0]
     drawn = {keyed_noise(seed, stream, [i], (4,), t).numpy().tobytes() for seed, stream, i, t in keys}
-    assert len(drawn) == len(keys) == 3 * 5 * (5 + 1 + 1)
+    assert len(drawn) == len(keys) == 4 * 5 * (5 + 1 + 1)
 
 
 N = 4000
@@ -115,6 +115,7 @@ def test_every_module_of_warm_starts_is_found():
 def test_all_noise_arms_share_x_T_and_all_arms_the_chain_s_noise():
     start = warm_starts.find("noise").start
     x_T = start(context(steps=5))
+    assert torch.equal(x_T, keyed_noise(0, "latents", range(4), SHAPE))
     assert all(torch.equal(start(context(steps=steps, passes=p)), x_T) for steps in (50, 1000) for p in (0, 3))
     assert not torch.equal(start(context(seed=1)), x_T)
     drawn = []
@@ -138,9 +139,11 @@ def test_all_noise_arms_share_x_T_and_all_arms_the_chain_s_noise():
 def test_mean_image_has_the_moments_of_q_sample(steps):
     n = 2000
     x = warm_starts.find("mean-image").start(context(range(n), steps)).double()
+    noise = keyed_noise(0, "latents", range(n), SHAPE).double()
     alpha_bar = np.prod(1 - np.linspace(1e-4, 0.02, 1000)[:steps])
     mean = torch.from_numpy(alpha_bar**0.5 * (TRAIN.astype(np.float64).mean(0) / 127.5 - 1))
     variance = 1 - alpha_bar
+    torch.testing.assert_close(x, mean + variance**0.5 * noise, atol=1e-5, rtol=0)
     assert ((x.mean(0) - mean).abs() < 5 * (variance / n) ** 0.5).all()
     assert ((x.var(0) / variance - 1).abs() < 5 * (2 / n) ** 0.5).all()
 

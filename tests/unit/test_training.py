@@ -191,6 +191,10 @@ def test_a_snapshot_of_other_settings_is_refused(train, data, tmp_path, capsys, 
 def test_another_seed_is_another_training(train, tmp_path):
     a, b = train(tmp_path / "a/1", 1), train(tmp_path / "b/1", 1, seed=1)
     assert tensors(a / "weights.safetensors")[0] != tensors(b / "weights.safetensors")[0]
+    drawn = {
+        torch.randn(4, generator=training.epoch_generator(*key)) for key in [(0, 1), (1, 0), (1, 1), (0, 2), (12, 1)]
+    }
+    assert len({tuple(values.tolist()) for values in drawn}) == 5
 
 
 def test_weights_file_is_the_net_with_a_header(train, data, tmp_path):
