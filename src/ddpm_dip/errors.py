@@ -1,11 +1,27 @@
 """One clear message for a user's mistake, without a traceback."""
 
+import argparse
 import sys
 from collections.abc import Callable
 
 
 class UserError(Exception):
     """A mistake that the user can mend. Its message names the key or the file, and says what would be right."""
+
+
+def at_least(low: float) -> Callable[[str], float]:
+    """A type for argparse: a number, whole where `low` is, that is not below `low`."""
+
+    def number(text: str) -> float:
+        try:
+            value = type(low)(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {'whole ' * isinstance(low, int)}number") from error
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{text} is below {low}")
+        return value
+
+    return number
 
 
 def run(main: Callable[[], None]) -> None:

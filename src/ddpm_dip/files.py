@@ -61,12 +61,15 @@ def write_npz(path: Path | str, **arrays: np.ndarray) -> None:
 
 
 def write_safetensors(path: Path | str, tensors: dict, header: dict[str, object]) -> None:
-    """Tensors by name, with a header of strings (`header`'s values are written as str)."""
+    """Tensors by name, with a metadata header: `header` as JSON under one key, its values as text.
+
+    One key, because safetensors writes several in another order each time; equal content shall be equal bytes.
+    """
     from safetensors.torch import save_file
 
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    text = {key: str(value) for key, value in header.items()}
-    write_atomic(path, lambda temporary: save_file(contiguous, temporary, metadata=text))
+    text = json.dumps({key: str(value) for key, value in header.items()}, sort_keys=True)
+    write_atomic(path, lambda temporary: save_file(contiguous, temporary, metadata={"header": text}))
 
 
 def read_npz(path: Path | str) -> dict[str, np.ndarray]:
@@ -86,7 +89,8 @@ def read_safetensors(path: Path | str) -> tuple[dict, dict[str, str]]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, json.loads((file.metadata() or {}).get("header", "{}"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except (SafetensorError, OSError) as error:
@@ -119,7 +123,10 @@ def write_provenance(
 
     spec: the settings that shaped it; inputs: files read, recorded by digest; started: `time.time()` at the start;
     stamp: the workflow's stamp file (settings and code digest), copied in where there is one.
+    Raises UserError where the stamp was rewritten since the start: the result is not what it says.
     """
+    if stamp and os.stat(stamp).st_mtime > started:
+        raise UserError(f"{stamp}: the settings or the code changed while this ran; run again")
     versions = {"python": platform.python_version()}
     for name in VERSIONED:
         with contextlib.suppress(metadata.PackageNotFoundError):

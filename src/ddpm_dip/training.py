@@ -82,6 +82,14 @@ def train_epoch(
     generator = epoch_generator(trainer.seed, epoch)
     parameters = [parameter for parameter in trainer.net.parameters() if parameter.requires_grad]
     total = 0.0
+
+    def diverged(what: str) -> UserError:
+        lr = trainer.optimizer.param_groups[0]["lr"]
+        return UserError(
+            f"training.lr: {what} at epoch {epoch}, step {trainer.step}, with learning rate {lr}; "
+            "a smaller one should help. The last finished epoch is kept"
+        )
+
     for indices in torch.randperm(len(images), generator=generator).split(batch_size):
         x_0 = images[indices].contiguous(memory_format=torch.channels_last)
         t = torch.randint(len(schedule.betas), (len(x_0),), generator=generator)
@@ -94,11 +102,7 @@ def train_epoch(
         value = loss.item()
         trainer.step += 1
         if not np.isfinite(value):
-            lr = trainer.optimizer.param_groups[0]["lr"]
-            raise UserError(
-                f"training.lr: the loss became {value} at epoch {epoch}, step {trainer.step}, with learning rate {lr}; "
-                "a smaller one should help. The last finished epoch is kept"
-            )
+            raise diverged(f"the loss became {value}")
         trainer.optimizer.zero_grad()
         loss.backward()
         trainer.optimizer.step()
@@ -108,6 +112,8 @@ def train_epoch(
             averages = [trainer.ema[name] for name, p in trainer.net.named_parameters() if p.requires_grad]
             torch._foreach_lerp_(averages, [p.detach() for p in parameters], 1 - decay)
         total += value * len(x_0)
+    if not all(parameter.isfinite().all() for parameter in parameters):
+        raise diverged("the weights stopped being finite")
     trainer.epoch = epoch
     mean = total / len(images)
     if trainer.best is not None and mean < trainer.best_loss:

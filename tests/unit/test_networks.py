@@ -248,11 +248,6 @@ def test_hw4_sees_is_not_blind(a, b):
     assert change_under(unet("hw4-sees"), a, b) > 0.3
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="SPEC: the first stage's time MLP has c = 1. With 3 channels it has 3 here, so a per-channel offset comes "
-    "between the input and its LayerNorm, and contrast is seen",
-)
 @pytest.mark.parametrize(("a", "b"), [(3, 0), (0.2, -2)])
 def test_hw4_is_blind_in_colour_too(a, b):
     assert change_under(unet(channels=3), a, b, channels=3) < 1e-3

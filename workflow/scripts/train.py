@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -23,22 +24,27 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", required=True, help="the data set's .npz file, from prepare_data.py")
     parser.add_argument("--model", required=True, help="the model's name, for the loss table")
     parser.add_argument("--network", required=True, help="the U-Net: hw4 or hw4-sees")
-    parser.add_argument("--epochs", type=int, required=True, help="train until this many epochs are done")
-    parser.add_argument("--batch-size", type=int, required=True)
-    parser.add_argument("--lr", type=float, required=True, help="Adam's learning rate, constant")
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument(
+        "--epochs", type=errors.at_least(1), required=True, help="train until this many epochs are done"
+    )
+    parser.add_argument("--batch-size", type=errors.at_least(1), required=True)
+    parser.add_argument("--lr", type=errors.at_least(0.0), required=True, help="Adam's learning rate, constant")
+    parser.add_argument("--seed", type=errors.at_least(0), required=True)
     parser.add_argument("--weights", choices=["last", "best_training_loss", "ema"], default="last")
     parser.add_argument("--ema-decay", type=float, default=0.995, help="used with --weights ema")
     parser.add_argument("--dip", help="DIP weights: the net sees DIP passes of x_t (DIP inside training)")
-    parser.add_argument("--dip-passes", type=int, default=0)
+    parser.add_argument("--dip-passes", type=errors.at_least(0), default=0)
     parser.add_argument("--resume-from", help="folder of a lower budget's snapshot of the same trajectory")
     parser.add_argument(
         "--progress", required=True, help="folder for the state after each epoch, to go on after a stop"
     )
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=errors.at_least(1), default=torch.get_num_threads())
     parser.add_argument("--output", required=True, help="folder for weights.safetensors, state.safetensors, losses.csv")
     parser.add_argument("--stamp", help="the workflow's stamp file, copied into the provenance")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.dip_passes and not args.dip:
+        parser.error("--dip-passes needs --dip")
+    return args
 
 
 def save_state(folder: Path, trainer: training.Trainer, model: str, trajectory: str) -> None:
@@ -50,7 +56,7 @@ def save_state(folder: Path, trainer: training.Trainer, model: str, trajectory: 
 
 
 def load_state(folder: Path, trainer: training.Trainer, trajectory: str) -> bool:
-    """Go on from a saved state, if it belongs to this trajectory (same data, settings and seed)."""
+    """Go on from a saved state, if it belongs to this trajectory (same data, settings and code)."""
     tensors, header = files.read_safetensors(folder / "state.safetensors")
     if header.get("trajectory") != trajectory:
         return False
@@ -71,7 +77,9 @@ def main() -> None:
         key: getattr(args, key) for key in ("network", "batch_size", "lr", "seed", "weights", "ema_decay", "dip_passes")
     }
     inputs = [args.data] + ([args.dip] if args.dip else [])
-    trajectory = json.dumps(spec | {"inputs": [files.sha256(path) for path in inputs]}, sort_keys=True)
+    code = files.read_json(args.stamp)["code"] if args.stamp else None
+    digests = [files.sha256(path) for path in inputs]
+    trajectory = json.dumps(spec | {"inputs": digests, "code": code}, sort_keys=True)
 
     trainer = training.start(
         args.network, image_shape, lr=args.lr, seed=args.seed, weights=args.weights, ema_decay=args.ema_decay
@@ -86,7 +94,7 @@ def main() -> None:
             return dip_pass(dip, x_t, args.dip_passes, image_shape[-1])
 
     if args.resume_from and not load_state(Path(args.resume_from), trainer, trajectory):
-        raise errors.UserError(f"{args.resume_from}: made with other data or settings; delete it and run again")
+        raise errors.UserError(f"{args.resume_from}: made with other data, settings or code; delete it and run again")
     progress = Path(args.progress)
     if (progress / "state.safetensors").exists():
         later = json.loads(files.read_safetensors(progress / "state.safetensors")[1]["trainer"])["epoch"]
@@ -121,6 +129,7 @@ def main() -> None:
         device="cpu",
         threads=args.threads,
     )
+    shutil.rmtree(progress, ignore_errors=True)
 
 
 if __name__ == "__main__":

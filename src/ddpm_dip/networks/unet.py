@@ -75,7 +75,8 @@ class UNet(nn.Module):
         self.stages, self.time_mlps = nn.ModuleDict(), nn.ModuleDict()
         for name, pairs in plan.stages.items():
             pairs = [(c_in or channels, c_out) for c_in, c_out in pairs]
-            self.time_mlps[name] = time_mlp(plan.time_dim, pairs[0][0])
+            # one value for all of an RGB image's channels, lest the first LayerNorm see a difference between them
+            self.time_mlps[name] = time_mlp(plan.time_dim, 1 if name == "b1" else pairs[0][0])
             self.stages[name] = nn.Sequential(*(Block(c_in, c_out, sizes[name]) for c_in, c_out in pairs))
         if not plan.first_norm:
             first = plan.stages["b1"][0][1]
