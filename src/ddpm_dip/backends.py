@@ -1,4 +1,4 @@
-"""What runs a trained U-Net while sampling: PyTorch eager, the reference, or OpenVINO, the faster one on CPUs."""
+"""What runs a trained net while sampling: PyTorch eager, the reference, or OpenVINO, the faster one on CPUs."""
 
 import importlib.util
 from collections.abc import Callable
@@ -8,45 +8,48 @@ import torch
 from torch import Tensor, nn
 
 from .errors import UserError
-from .sampling import Net
+
+Compiled = Callable[..., Tensor]
 
 
-def torch_eager(net: nn.Module, image_shape: tuple[int, int, int], batch_size: int, threads: int) -> Net:
+def torch_eager(net: nn.Module, example: tuple[Tensor, ...], threads: int) -> Compiled:
     torch.set_num_threads(threads)
     return net.eval()
 
 
-def openvino(
-    net: nn.Module, image_shape: tuple[int, int, int], batch_size: int, threads: int, precision: str = "f32"
-) -> Net:
-    """Compiled for one batch size; a smaller batch is padded, and the padding dropped."""
+def openvino(net: nn.Module, example: tuple[Tensor, ...], threads: int, precision: str = "f32") -> Compiled:
+    """Compiled for the shapes of `example`, a batch of inputs; a smaller batch is padded, and the padding dropped."""
     import openvino as ov
 
     torch.set_num_threads(threads)
-    example = (torch.zeros(batch_size, *image_shape), torch.zeros(batch_size, dtype=torch.int64))
     model = ov.convert_model(net.eval(), example_input=example)
-    model.reshape({0: [batch_size, *image_shape], 1: [batch_size]})
+    model.reshape({index: list(x.shape) for index, x in enumerate(example)})
     options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     options["ENABLE_CPU_PINNING"] = False  # else jobs side by side all pin themselves to the same core
     request = ov.Core().compile_model(model, "CPU", options).create_infer_request()
+    batch_size = len(example[0])
 
-    def run(x: Tensor, t: Tensor) -> Tensor:
-        n = len(x)
+    def run(*inputs: Tensor) -> Tensor:
+        n = len(inputs[0])
         if n < batch_size:
-            x = torch.cat([x, x.new_zeros(batch_size - n, *image_shape)])
-            t = torch.cat([t, t.new_zeros(batch_size - n)])
+            inputs = [torch.cat([x, x.new_zeros(batch_size - n, *x.shape[1:])]) for x in inputs]
         # the result is a view of the request's own buffer, which the next call overwrites: hence the clone
-        result = request.infer([x.contiguous().numpy(), t.numpy()], share_inputs=True, share_outputs=True)
+        result = request.infer([x.contiguous().numpy() for x in inputs], share_inputs=True, share_outputs=True)
         return torch.from_numpy(result[0])[:n].clone()
 
     return run
 
 
-BACKENDS: dict[str, Callable[[nn.Module, tuple[int, int, int], int, int], Net]] = {
+BACKENDS: dict[str, Callable[[nn.Module, tuple[Tensor, ...], int], Compiled]] = {
     "torch": torch_eager,
     "openvino": openvino,
     "openvino-bf16": partial(openvino, precision="bf16"),  # faster where the CPU has it, and less exact
 }
+
+
+def one_by_one(net: nn.Module) -> Compiled:
+    """`net` on one image at a time, so that an image's rounding does not depend on its batch."""
+    return lambda x: torch.cat([net(image) for image in x.split(1)])
 
 
 def resolve(backend: str) -> str:

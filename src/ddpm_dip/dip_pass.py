@@ -1,6 +1,8 @@
 """Passing images through a Deep Image Prior net: at 32x32, k times, then to the image's own size."""
 
-from torch import Tensor, nn
+from collections.abc import Callable
+
+from torch import Tensor
 from torch.nn import functional as F
 
 from .networks.dip import SIZE
@@ -13,7 +15,7 @@ def resize(x: Tensor, size: int) -> Tensor:
     return F.interpolate(x, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
-def dip_pass(dip: nn.Module, x: Tensor, passes: int, size: int) -> Tensor:
+def dip_pass(dip: Callable[[Tensor], Tensor], x: Tensor, passes: int, size: int) -> Tensor:
     """Resize x (N, C, h, w) to 32x32, send it through `dip` `passes` times, resize the output to `size`."""
     x = resize(x, SIZE)
     for _ in range(passes):

@@ -6,12 +6,13 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import backends, files
 from .diffusion import linear_schedule, truncated_timesteps
 from .errors import UserError
 from .networks import build_dip, build_unet
+from .networks.dip import SIZE
 from .noise import keyed_noise
 from .sampling import Net, ancestral
 from .scale import to_model_range
@@ -26,19 +27,36 @@ def load_unet(path: Path | str, image_shape: tuple[int, int, int], backend: str,
         raise UserError(f"{path}: made for images of {header.get('image_shape')}, not of {shape}")
     net = build_unet(header["network"], image_shape)
     net.load_state_dict(tensors)
-    return backends.BACKENDS[backend](net, image_shape, batch_size, threads)
+    example = (torch.zeros(batch_size, *image_shape), torch.zeros(batch_size, dtype=torch.int64))
+    return backends.BACKENDS[backend](net, example, threads)
 
 
-def load_dip(path: Path | str | None, channels: int) -> nn.Module | None:
-    if path is None:
-        return None
-    dip = build_dip(channels)
-    dip.load_state_dict(files.read_safetensors(path)[0])
-    return dip
+def load_dip(
+    path: Path | str, channels: int, backend: str, batch_size: int, threads: int
+) -> Callable[[Tensor], Tensor]:
+    """A fitted DIP net, ready to run: (n, channels, 32, 32) to the same shape. Raises UserError for another net's file.
+
+    Always in float32, and so that an image's result is the same in every batch: a pass multiplies a difference by 6
+    to 8, and ten passes would turn the rounding of another batch size into other images.
+    """
+    tensors, header = files.read_safetensors(path)
+    if header.get("network") != "dip" or header.get("image_channels") != str(channels):
+        raise UserError(f"{path}: not the weights of a DIP net for {channels} channels")
+    net = build_dip(channels)
+    net.load_state_dict(tensors)
+    if backend == "torch":
+        return backends.one_by_one(net)
+    return backends.openvino(net, (torch.zeros(batch_size, channels, SIZE, SIZE),), threads)
 
 
 def make_context(
-    train: np.ndarray, indices: Sequence[int], *, steps: int, passes: int, seed: int, dip: nn.Module | None
+    train: np.ndarray,
+    indices: Sequence[int],
+    *,
+    steps: int,
+    passes: int,
+    seed: int,
+    dip: Callable[[Tensor], Tensor] | None,
 ) -> Context:
     """What a warm start may use, for the samples `indices` of `seed`. train: (N, C, H, W) uint8."""
     return Context(

@@ -24,22 +24,25 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--weights", help="the U-Net's weights.safetensors; left out with --sampler none")
     parser.add_argument("--dip", help="the DIP net's weights.safetensors, for starts that use it")
     parser.add_argument("--start", required=True, choices=warm_starts.WARM_STARTS)
-    parser.add_argument("--passes", type=int, default=0, help="passes through the DIP net")
+    parser.add_argument("--passes", type=errors.at_least(0), default=0, help="passes through the DIP net")
     parser.add_argument("--sampler", choices=["ancestral", "none"], default="ancestral", help="none: the start alone")
     parser.add_argument("--steps", type=int, default=0, help="K: the last K timesteps of the chain, 1 to 1000")
     parser.add_argument("--clip-x0", action="store_true", help="clamp the predicted x_0 to [-1, 1] at each step")
-    parser.add_argument("--n", type=int, required=True, help="number of samples")
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--n", type=errors.at_least(1), required=True, help="number of samples")
+    parser.add_argument("--seed", type=errors.at_least(0), required=True)
     parser.add_argument("--backend", choices=["auto", *backends.BACKENDS], default="auto")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=errors.at_least(1), default=1)
     parser.add_argument("--cell", default="{}", help="JSON of the cell's names (dataset, model, ...), kept in the file")
     parser.add_argument("--output", required=True, help="the .npz file to write")
     parser.add_argument("--stamp", help="the workflow's stamp file, copied into the provenance")
     args = parser.parse_args()
+    uses_dip = args.start.startswith("dip")
     if args.sampler == "ancestral" and not (args.weights and 1 <= args.steps <= 1000):
         parser.error("--sampler ancestral needs --weights, and --steps from 1 to 1000")
-    if args.start.startswith("dip") and not args.dip:
-        parser.error(f"--start {args.start} needs --dip")
+    if args.sampler == "none" and args.start != "dip":
+        parser.error("--sampler none draws with the DIP net alone: it needs --start dip")
+    if uses_dip and not (args.dip and args.passes):
+        parser.error(f"--start {args.start} needs --dip, and --passes from 1 up")
     return args
 
 
@@ -55,7 +58,9 @@ def main() -> None:
     net = None
     if not alone:
         net = generation.load_unet(args.weights, image_shape, args.backend, min(BATCH, args.n), args.threads)
-    dip = generation.load_dip(args.dip, image_shape[0])
+    dip = None
+    if args.dip:
+        dip = generation.load_dip(args.dip, image_shape[0], args.backend, min(BATCH, args.n), args.threads)
     warm_start = warm_starts.find(args.start)
 
     frame_steps = set(np.linspace(0, steps, min(FRAMES, steps + 1)).round().astype(int))

@@ -22,12 +22,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", required=True, help="the data set's .npz file, from prepare_data.py")
     parser.add_argument("--weights", required=True, help="the U-Net's weights.safetensors")
     parser.add_argument("--dip", required=True, help="the DIP net's weights.safetensors")
-    parser.add_argument("--steps", type=int, required=True, help="K")
-    parser.add_argument("--passes", type=int, nargs="+", required=True, help="DIP passes, an arm each; 0: plain DDPM")
-    parser.add_argument("--batches", type=int, nargs="+", required=True, help="batch sizes to time")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--steps", type=errors.at_least(0), required=True, help="K; 0: the DIP passes alone")
+    parser.add_argument(
+        "--passes", type=errors.at_least(0), nargs="+", required=True, help="DIP passes, an arm each; 0: plain DDPM"
+    )
+    parser.add_argument("--batches", type=errors.at_least(1), nargs="+", required=True, help="batch sizes to time")
+    parser.add_argument("--repeats", type=errors.at_least(1), default=5)
     parser.add_argument("--backend", choices=["auto", *backends.BACKENDS], default="auto")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=errors.at_least(1), default=torch.get_num_threads())
     parser.add_argument("--output", required=True, help="the .csv file to write; seconds are per image")
     parser.add_argument("--stamp", help="the workflow's stamp file, copied into the provenance")
     return parser.parse_args()
@@ -39,20 +41,19 @@ def main() -> None:
     backend = backends.resolve(args.backend)
     torch.set_num_threads(args.threads)
     train = files.read_npz(args.data)["train"]
-    dip = generation.load_dip(args.dip, train.shape[1])
-    nets = {
-        batch: generation.load_unet(args.weights, train.shape[1:], backend, batch, args.threads)
-        for batch in args.batches
-    }
+    nets, dips = {}, {}
+    for batch in args.batches:
+        nets[batch] = generation.load_unet(args.weights, train.shape[1:], backend, batch, args.threads)
+        dips[batch] = generation.load_dip(args.dip, train.shape[1], backend, batch, args.threads)
 
     def run(passes: int, batch: int, steps: int) -> float:
-        context = generation.make_context(train, range(batch), steps=steps, passes=passes, seed=0, dip=dip)
+        context = generation.make_context(train, range(batch), steps=steps, passes=passes, seed=0, dip=dips[batch])
         warm_start = warm_starts.find("dip" if passes else "noise")
         begin = time.perf_counter()
         generation.generate(warm_start, context, nets[batch])  # on a CPU the result is there when the call returns
         return time.perf_counter() - begin
 
-    arms = list(itertools.product(args.passes, args.batches))
+    arms = [arm for arm in itertools.product(args.passes, args.batches) if args.steps or arm[0]]
     for passes, batch in arms:
         run(passes, batch, min(WARM_UP_STEPS, args.steps))
     seconds: dict[tuple[int, int], list[float]] = {arm: [] for arm in arms}
@@ -63,7 +64,7 @@ def main() -> None:
     lines = [",".join(COLUMNS)]
     for (passes, batch), values in seconds.items():
         q1, median, q3 = np.percentile(values, [25, 50, 75])
-        method = "dip+ddpm" if passes else "ddpm"
+        method = ("dip+ddpm" if passes else "ddpm") if args.steps else "dip"
         row = (method, passes, args.steps, batch, "cpu", backend, median, q1, q3, args.repeats)
         lines.append(",".join(map(str, row)))
     files.write_text(args.output, "\n".join(lines) + "\n")

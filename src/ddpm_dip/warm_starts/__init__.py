@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from ..diffusion import Schedule
 
@@ -26,8 +26,8 @@ class Context(NamedTuple):
 
     indices: the samples' numbers; image_shape: (C, H, W); steps: K, so that the chain starts at t = K - 1; passes:
     the cell's DIP passes; noise(stream, shape, t=0): N(0, 1) of (len(indices), *shape), streams `latents`,
-    `dip-latents` and (with t) `ancestral`; dip: the fitted net; train_mean: the training images' mean (1, C, H, W)
-    in [-1, 1].
+    `dip-latents` and (with t) `ancestral`; dip: the fitted net, (n, C, 32, 32) to the same; train_mean: the training
+    images' mean (1, C, H, W) in [-1, 1].
     """
 
     indices: Sequence[int]
@@ -36,7 +36,7 @@ class Context(NamedTuple):
     passes: int
     schedule: "Schedule"
     noise: "Callable[..., Tensor]"
-    dip: "nn.Module | None"
+    dip: "Callable[[Tensor], Tensor] | None"
     train_mean: "Tensor"
 
 
