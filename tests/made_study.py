@@ -22,7 +22,7 @@ CONFIG = {
     "models": [
         {"name": "hw4", "network": "hw4", "epochs": 20},
         {"name": "hw4-sees", "network": "hw4-sees", "epochs": 20},
-        {"name": "hw4-dip", "network": "hw4", "epochs": 5},
+        {"name": "hw4-dip", "network": "hw4", "dip_passes": 2, "epochs": 5},
     ],
     "experiments": {
         "quality": {"models": list(MODELS), "steps": [200, 500], "passes": [2]},
@@ -223,20 +223,20 @@ def write_figures(root: Path, size: int = 16) -> None:
                 for r, path in own
                 if r["passes"] in (0, 2) and (r["epochs"] in (20, None)) and r["steps"] in (0, 200, 500)
             ]
-            make("strip", quality, f"strip-quality-{model}-{display}.png", row="arm", display=display)
+            make("strip", quality, f"strip.quality.{model}.{display}.png", row="arm", display=display)
             passes = [
                 path
                 for r, path in own
                 if r["start"] in ("noise", "dip") and r["epochs"] == 20 and r["steps"] in (100, 500, 900)
             ]
-            make("strip", passes, f"strip-passes-{model}-{display}.png", row="passes", display=display)
+            make("strip", passes, f"strip.passes.{model}.{display}.png", row="passes", display=display)
             budgets = [path for r, path in own if r["passes"] == 3 and r["steps"] == 500]
-            make("strip", budgets, f"strip-epochs-{model}-{display}.png", row="epochs", display=display)
+            make("strip", budgets, f"strip.epochs.{model}.{display}.png", row="epochs", display=display)
             for arm, start in (("noise", "noise"), ("dip", "dip")):
                 path = [p for r, p in own if r["start"] == start and r["steps"] == 200 and r["passes"] in (0, 2)]
-                make("denoising", path, f"denoising-{model}-{arm}-K0200-{display}.gif", display=display)
+                make("denoising", path, f"denoising.{model}.{arm}.K0200.{display}.gif", display=display)
         inside = [path for r, path in known if r["model"] == "hw4-dip"]
-        make("strip", inside, f"strip-dip_in_training-hw4-dip-{display}.png", row="start", display=display)
+        make("strip", inside, f"strip.dip_in_training.hw4-dip.{display}.png", row="start", display=display)
 
 
 def write_study(root: Path) -> None:

@@ -33,10 +33,10 @@ def page(
     A section whose parts are missing is left out.
     """
     embedded = {name: embed(name, data) for name, data in sorted(images.items())}
-    models = known_models(config, cells)
+    with_dip = [model["name"] for model in model_settings(config) if model.get("dip_passes")]
     strips = {experiment: find_strips(embedded, experiment) for experiment in EXPERIMENTS}
-    animations = find_animations(embedded, models)
-    inside = inside_table(cells)
+    animations = find_animations(embedded)
+    inside = inside_table(cells, with_dip)
     present = {
         "time": (timing is not None and len(timing) > 0) or "time-against-steps.png" in embedded,
         "quality": bool(strips["quality"] or animations or "distance-against-steps.png" in embedded),
@@ -63,7 +63,8 @@ def page(
     }
     sections = {key: title for key, title in titles.items() if present[key]}
     numbers = {key: number for number, key in enumerate(sections, start=1)}
-    judged = verdicts(cells, timing, {m["name"]: m.get("network", m["name"]) for m in model_settings(config)})
+    networks = {model["name"]: model.get("network", model["name"]) for model in model_settings(config)}
+    judged = verdicts(cells, timing, networks, with_dip)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -88,7 +89,7 @@ def page(
         strips=strips,
         animations=animations,
         times=time_table(timing),
-        qualities=quality_tables(cells, config),
+        qualities=quality_tables(cells, config, with_dip),
         losses=loss_table(training),
         inside=inside,
         brightness=brightness_table(cells),
@@ -155,36 +156,25 @@ def find_strips(embedded: dict, experiment: str) -> dict[str, list[dict]]:
     found: dict[str, list[dict]] = {}
     for display in tables.DISPLAY_NAMES:
         for name, image in embedded.items():
-            if match := re.fullmatch(rf"strip-{experiment}-(.+)-{display}\.png", name):
+            if match := re.fullmatch(rf"strip\.{experiment}\.([^.]+)\.{display}\.png", name):
                 found.setdefault(match[1], []).append({"display": display, "image": image})
     return dict(sorted(found.items()))
 
 
-def find_animations(embedded: dict, models: Iterable[str]) -> dict[str, list[dict]]:
+def find_animations(embedded: dict) -> dict[str, list[dict]]:
     """The denoising GIFs by model, ordered by K, display and arm."""
     found: dict[str, list[dict]] = {}
     for name, image in embedded.items():
-        match = re.fullmatch(rf"denoising-(.+)-K(\d+)-({DISPLAYS})\.gif", name)
-        if not match:
-            continue
-        rest = match[1]
-        fitting = [model for model in models if rest.startswith(f"{model}-")]
-        # An unknown model: its name ends at the last dash.
-        model = max(fitting, key=len) if fitting else rest.rpartition("-")[0]
-        arm = arm_name(rest[len(model) + 1 :])
-        entry = {"arm": arm, "steps": int(match[2]), "display": match[3], "image": image}
-        found.setdefault(model, []).append(entry)
+        match = re.fullmatch(rf"denoising\.([^.]+)\.([^.]+?)(?:-p(\d+))?\.K(\d+)\.({DISPLAYS})\.gif", name)
+        if match:
+            model, start, passes, steps, display = match.groups()
+            arm = arm_label(start, int(passes or 0))
+            entry = {"arm": arm, "steps": int(steps), "display": display, "image": image}
+            found.setdefault(model, []).append(entry)
     order = {display: rank for rank, display in enumerate(tables.DISPLAY_NAMES)}
     for entries in found.values():
         entries.sort(key=lambda entry: (entry["steps"], order[entry["display"]], entry["arm"]))
     return dict(sorted(found.items()))
-
-
-def arm_name(key: str) -> str:
-    """An arm as file names write it ("noise", "dip", "dip2") in words."""
-    base, passes = re.fullmatch(r"(.*?)-?(\d*)", key).groups()
-    names = {"dip": "DIP+DDPM", "ddpm": "DDPM", "dip-every-step": "DIP every step"}
-    return arm_label(base, int(passes)) if passes else names.get(base) or arm_label(base, 0)
 
 
 # ---------------------------------------------------------------- tables: {"head": [...], "rows": [[...]]}
@@ -217,12 +207,12 @@ def time_table(timing: pd.DataFrame | None) -> dict:
     return {"head": head, "rows": rows, "alone": alone}
 
 
-def quality_tables(cells: pd.DataFrame, config: dict) -> dict[str, dict]:
+def quality_tables(cells: pd.DataFrame, config: dict, with_dip: list[str]) -> dict[str, dict]:
     """Per model: distances, arms by (K, display), each column's best marked; FID where computed."""
     table = largest_budget(cells).dropna(subset=["fd_classifier"])
     asked = setting(config, "experiments", "quality", "steps")
     asked = {int(k) for k in asked} if isinstance(asked, list) else set()
-    inside = set(table.loc[table["arm"] == "dip-every-step", "variant"])  # these have a table of their own
+    inside = set(table.loc[table["model"].isin(with_dip), "variant"])  # these have a table of their own
     found = {}
     for name, part in table[(table["model"] != "") & ~table["variant"].isin(inside)].groupby("variant"):
         passes = usual_passes(part)
@@ -277,10 +267,10 @@ def loss_table(training: pd.DataFrame | None) -> dict:
     }
 
 
-def inside_table(cells: pd.DataFrame) -> dict:
-    """Models trained with DIP inside, and plain models from noise at the same K."""
+def inside_table(cells: pd.DataFrame, with_dip: list[str]) -> dict:
+    """Models trained with DIP inside (`with_dip`), and plain models from noise at the same K."""
     head = ["model", "epochs", "arm", "K", "FD minmax", "FD clamp", "floor"]
-    inside = set(cells.loc[cells["arm"] == "dip-every-step", "variant"])
+    inside = set(cells.loc[cells["model"].isin(with_dip), "variant"])
     ks = set(cells.loc[cells["variant"].isin(inside), "steps"])
     own = cells["variant"].isin(inside)
     plain = ~own & (cells["arm"] == "noise") & cells["steps"].isin(ks)
@@ -346,10 +336,6 @@ def setting(config: dict, *keys: str) -> object:
 
 def model_settings(config: dict) -> list[dict]:
     return [m for m in config.get("models") or [] if isinstance(m, dict) and "name" in m]
-
-
-def known_models(config: dict, cells: pd.DataFrame) -> list[str]:
-    return sorted({m["name"] for m in model_settings(config)} | set(cells["model"]) - {""})
 
 
 def flatten(value: object, name: str = "") -> list[tuple[str, str]]:

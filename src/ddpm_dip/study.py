@@ -4,6 +4,7 @@ No torch here: the workflow imports it whenever it is parsed.
 """
 
 import itertools
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,16 @@ import yaml
 from . import data, warm_starts
 from .errors import UserError
 
+# YAML's 100.0 is no whole number here, and .nan and .inf are no numbers
+VALIDATOR = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+            "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+        }
+    ),
+)
 EXPERIMENTS = ("steps", "quality", "passes", "epochs", "dip_in_training")
 
 
@@ -42,7 +53,7 @@ class Cell(NamedTuple):
 def check(config: dict, schema_path: Path | str) -> None:
     """Raise UserError, naming the key and what would be right, for the first mistake in `config`."""
     schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
-    problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    problem = jsonschema.exceptions.best_match(VALIDATOR(schema).iter_errors(config))
     if problem is not None:
         raise UserError(f"config: {describe(problem)}")
 
@@ -51,8 +62,15 @@ def check(config: dict, schema_path: Path | str) -> None:
         if names.count(name) > 1 or name == "none":
             raise UserError(f"config: models: the name {name!r} is {'taken twice' if name != 'none' else 'reserved'}")
     budgets = {model["name"]: model["epochs"] for model in config["models"]}
+    if not experiments(config):
+        raise UserError(f"config: experiments are all left out: give at least one of {', '.join(EXPERIMENTS)}")
     for name, experiment in experiments(config).items():
         key = f"config: experiments.{name}"
+        if (name == "epochs") != ("epochs" in experiment):
+            says = "is missing: give two or more" if name == "epochs" else "belongs to experiments.epochs alone"
+            raise UserError(f"{key}.epochs {says}")
+        if "dip_alone" in experiment and name != "quality":
+            raise UserError(f"{key}.dip_alone belongs to experiments.quality alone")
         for model in experiment["models"]:
             if model not in budgets:
                 raise UserError(f"{key}.models: {model!r} is not among models ({', '.join(names)})")
@@ -66,6 +84,12 @@ def check(config: dict, schema_path: Path | str) -> None:
                 raise UserError(f"{key}.starts: {start!r} is unknown; known are {', '.join(warm_starts.WARM_STARTS)}")
     if config["timing"] and config["timing"]["model"] not in budgets:
         raise UserError(f"config: timing.model: {config['timing']['model']!r} is not among models ({', '.join(names)})")
+    half, n = config["data"]["reference"] // 2, config["sampling"]["n"]
+    if n > half:
+        raise UserError(
+            f"config: sampling.n is {n}, but half of data.reference is {half}: the real-against-real floor needs as "
+            "many real images as there are samples; make n smaller or reference larger"
+        )
     weights = config["metrics"]["inception_weights"]
     if weights is not None and not Path(weights).is_file():
         raise UserError(f"config: metrics.inception_weights: {weights}: no such file")
@@ -85,7 +109,9 @@ def describe(problem: jsonschema.ValidationError) -> str:
             missing = [name for name in rule if name not in value]
             return f"{key}: {missing[0]} is missing"
         case "minItems" | "minProperties":
-            return f"{key} is empty: give at least one"
+            return f"{key} is empty: give at least one" if not value else f"{key} is {value}: give at least {rule}"
+        case "maxItems":
+            return f"{key} is {value}: give one, this experiment compares something else"
         case "minimum" | "exclusiveMinimum":
             return (
                 f"{key} is {value}; it must be {'at least' if problem.validator == 'minimum' else 'more than'} {rule}"
@@ -99,7 +125,8 @@ def describe(problem: jsonschema.ValidationError) -> str:
             hint = " (YAML reads 1e-3 as text: write 0.001 or 1.0e-3)" if rule == "number" else ""
             return f"{key} is {value!r}; it must be {' or '.join(allowed)}{hint}"
         case "enum":
-            return f"{key} is {value!r}; it must be one of {', '.join(map(str, rule))}"
+            choices = ", ".join(str(each).lower() for each in rule)  # YAML's true, not Python's True
+            return f"{key} is {value!r}; it must be one of {choices}"
         case "uniqueItems":
             return f"{key} names a value twice: {value}"
         case "multipleOf":

@@ -4,7 +4,7 @@ A claim is a list of cases (a model and display, or a method and batch), a case 
 for the claim (+1), against it (-1) or below the noise (0).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -60,17 +60,20 @@ class Verdict(NamedTuple):
 
 
 def verdicts(
-    cells: pd.DataFrame, timing: pd.DataFrame | None = None, networks: dict[str, str] | None = None
+    cells: pd.DataFrame,
+    timing: pd.DataFrame | None = None,
+    networks: dict[str, str] | None = None,
+    trained_with_dip: Collection[str] = (),
 ) -> list[Verdict]:
     """Every claim's verdict, in order.
 
     cells: as `tables.read_cells` returns it; timing: the timing table, or None where nothing was timed.
     networks: model name to network name, so that A8 compares like with like (where unknown: all).
-    Models trained with DIP inside are known by their `dip-every-step` cells; only A8 looks at them.
+    trained_with_dip: names of the models with DIP inside their training; only A8 looks at them.
     """
     timing = pd.DataFrame(columns=["method"]) if timing is None else timing
     cells = cells.dropna(subset=["fd_classifier"])
-    inside = set(cells.loc[cells["arm"] == "dip-every-step", "variant"])
+    inside = set(cells.loc[cells["model"].isin(trained_with_dip), "variant"])
     plain = cells[~cells["variant"].isin(inside)]
     tried = {
         "A1": time_grows(timing),

@@ -134,7 +134,7 @@ def test_names_are_escaped(study, tmp_path):
     config["note"] = "a & b <b>"
     data = tmp_path / "figures"
     data.mkdir()
-    name = "strip-quality-<i>&-minmax.png"
+    name = "strip.quality.<i>&.minmax.png"
     (data / name).write_bytes((study / "figures/loss.png").read_bytes())
     (tmp_path / "tables").symlink_to(study / "tables")
     text = render(tmp_path, [name], config)
@@ -151,22 +151,23 @@ def test_an_odd_config_does_not_stop_the_page(study):
 def test_animations_find_their_model_even_with_dashes_in_names():
     image = {"kind": "gif"}
     names = [
-        "denoising-hw4-sees-dip-every-step-K0200-clamp.gif",
-        "denoising-hw4-dip-K0050-minmax.gif",
-        "denoising-hw4-noise-K0050-clamp.gif",
-        "denoising-other-dip2-K1000-clamp.gif",
+        "denoising.hw4-sees.dip-every-step-p02.K0200.clamp.gif",
+        "denoising.hw4.dip-p02.K0050.minmax.gif",
+        "denoising.hw4.noise.K0050.clamp.gif",
+        "denoising.other.dip-p02.K1000.clamp.gif",
     ]
-    found = report.find_animations(dict.fromkeys(names, image), ["hw4", "hw4-sees"])
+    found = report.find_animations(dict.fromkeys(names, image))
     assert [(e["arm"], e["steps"], e["display"]) for e in found["hw4"]] == [
-        ("DIP+DDPM", 50, "minmax"),
+        ("DIP(2)+DDPM", 50, "minmax"),
         ("DDPM", 50, "clamp"),
     ]
-    assert found["hw4-sees"][0]["arm"] == "DIP every step"
+    assert found["hw4-sees"][0]["arm"] == "DIP(2) every step"
     assert found["other"][0]["arm"] == "DIP(2)+DDPM"
 
 
 def test_the_best_of_a_column_is_marked(study):
-    data = report.quality_tables(tables.read_cells(study / "tables/cells.csv"), made_study.CONFIG)["hw4-sees"]
+    cells = tables.read_cells(study / "tables/cells.csv")
+    data = report.quality_tables(cells, made_study.CONFIG, ["hw4-dip"])["hw4-sees"]
     assert data["head"] == ["arm", "K = 200, minmax", "K = 200, clamp", "K = 500, minmax", "K = 500, clamp"]
     best = {row[0]: [cell["best"] for cell in row[1:]] for row in data["rows"][:-1]}
     assert best["mean image+DDPM"] == [True, True, False, False]
@@ -179,7 +180,7 @@ def test_fid_is_shown_where_it_was_computed(study, tmp_path):
     assert report.fid_note(cells, {}) == ""
     assert (
         "FID, K = 200, minmax"
-        in report.quality_tables(cells, {"experiments": {"quality": {"steps": [200]}}})["hw4"]["head"]
+        in report.quality_tables(cells, {"experiments": {"quality": {"steps": [200]}}}, [])["hw4"]["head"]
     )
 
 
@@ -202,12 +203,13 @@ def test_script_says_which_file_is_missing(study, tmp_path):
     (tmp_path / "figures").mkdir()
     (tmp_path / "tables").mkdir()
     files.write_json(tmp_path / "tables/cells.csv.provenance.json", {})
+    (tmp_path / "tables/timing.csv").write_text("steps\n")
     result = write_report(tmp_path, tmp_path)
-    assert result.returncode == 1 and result.stderr.startswith("error: ") and "cells.csv: no such file" in result.stderr
+    assert result.returncode == 1 and result.stderr.startswith("error: ") and "cells.csv is missing" in result.stderr
 
 
 def test_picture_sizes_are_read_from_the_files(study):
     png = report.embed("loss.png", (study / "figures/loss.png").read_bytes())
     assert png["width"] == round(figures.WIDTH * 100)
-    gif = report.embed("d.gif", (study / "figures/denoising-hw4-dip-K0200-clamp.gif").read_bytes())
+    gif = report.embed("d.gif", (study / "figures/denoising.hw4.dip.K0200.clamp.gif").read_bytes())
     assert (gif["width"], gif["height"]) == (406, 74)

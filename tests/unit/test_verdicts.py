@@ -198,10 +198,10 @@ def test_dip_inside_is_compared_with_its_own_network_and_kept_out_of_the_rest(tm
     plain = [(made_study.cell("hw4", 5, steps=1000), 50), (made_study.cell("hw4-sees", 5, steps=1000), 900)]
     table = cells(tmp_path, inside + plain)
     networks = {"hw4-dip": "hw4", "hw4": "hw4", "hw4-sees": "hw4-sees"}
-    found = verdict("A8", table, None, networks)
+    found = verdict("A8", table, None, networks, ["hw4-dip"])
     assert found.verdict == AGREES
     assert all("hw4-sees" not in line for case in found.cases for line in case.evidence)
-    assert verdict("A4", table, None, networks).cases == []
+    assert verdict("A4", table, None, networks, ["hw4-dip"]).cases == []
 
 
 def test_what_the_tables_do_not_measure_is_not_decided_and_says_so(tmp_path):

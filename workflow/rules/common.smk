@@ -3,6 +3,7 @@ import json
 import shlex
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
@@ -30,6 +31,9 @@ CONDA = "conda" in {
     str(method) for method in workflow.deployment_settings.deployment_method
 }
 PYTHON = "python" if CONDA else shlex.quote(sys.executable)
+BACKEND = config["sampling"]["backend"]
+if BACKEND == "auto":
+    BACKEND = "openvino" if CONDA or find_spec("openvino") else "torch"
 
 
 wildcard_constraints:
@@ -89,22 +93,35 @@ def file_list(name, paths):
 def trajectory(model):
     """What shapes a model's trajectory; an epoch budget is a snapshot of it."""
     settings = MODELS[model]
-    return config["training"] | {
+    training = dict(config["training"])
+    if training["weights"] != "ema":
+        del training["ema_decay"]
+    return training | {
         "network": settings["network"],
         "dip_passes": settings.get("dip_passes", 0),
         "seed": config["seed"],
     }
 
 
+def snapshot(model, epochs):
+    """The folder of a model's epoch budget."""
+    return f"{RESULTS}/models/{model}/epoch-{epochs:04d}"
+
+
 def lower_budget(wildcards):
-    lower = [
-        epochs
-        for epochs in MODELS[wildcards.model]["epochs"]
-        if epochs < int(wildcards.epoch)
-    ]
-    return (
-        f"{RESULTS}/models/{wildcards.model}/epoch-{max(lower):04d}" if lower else None
-    )
+    """The next lower budget's folder, which this one is trained on from, or None."""
+    budgets = MODELS[wildcards.model]["epochs"]
+    lower = [epochs for epochs in budgets if epochs < int(wildcards.epoch)]
+    return snapshot(wildcards.model, max(lower)) if lower else None
+
+
+def made_as_wanted(wildcards, stamp):
+    """Whether this budget is there, made with the settings and code that `stamp` says."""
+    weights = f"{snapshot(wildcards.model, int(wildcards.epoch))}/weights.safetensors"
+    beside = files.provenance_path(weights)
+    if not (Path(weights).exists() and beside.exists()):
+        return False
+    return files.read_json(beside)["stamp"] == files.read_json(stamp)
 
 
 def train_inputs(wildcards):
@@ -114,10 +131,12 @@ def train_inputs(wildcards):
     }
     if MODELS[wildcards.model].get("dip_passes"):
         inputs["dip"] = DIP
-    if lower := lower_budget(wildcards):
-        # ancient: a budget put in between trains from the one below, and leaves those above alone
-        inputs["lower"] = ancient(f"{lower}/state.safetensors")
-        inputs["lower_losses"] = ancient(f"{lower}/losses.csv")
+    lower = lower_budget(wildcards)
+    # A budget that is there needs none: one put in between, or the loss of a lower one, leaves it alone. (An ancient()
+    # input would also keep a retrained lower budget from retraining this one.)
+    if lower and not made_as_wanted(wildcards, inputs["stamp"]):
+        inputs["lower"] = f"{lower}/state.safetensors"
+        inputs["lower_losses"] = f"{lower}/losses.csv"
     return inputs
 
 
@@ -142,7 +161,7 @@ def cell_spec(cell):
 
 
 def weights_of(model, epochs):
-    return f"{RESULTS}/models/{model}/epoch-{epochs:04d}/weights.safetensors"
+    return f"{snapshot(model, epochs)}/weights.safetensors"
 
 
 def sample_inputs(wildcards):
@@ -160,7 +179,7 @@ def sample_options(wildcards, input):
     names = ("start", "passes", "sampler", "steps", "clip_x0", "n", "seed")
     return options(
         **{name: cell[name] for name in names},
-        backend=config["sampling"]["backend"],
+        backend=BACKEND,
         data=input.data,
         weights=input.get("weights"),
         dip=input.get("dip"),
@@ -174,7 +193,10 @@ def sample_options(wildcards, input):
 def inception_wanted():
     choice = config["metrics"]["fid_inception"]
     given = config["metrics"]["inception_weights"] is not None
-    return (given or shutil.which("nvidia-smi")) if choice == "auto" else choice
+    labelled = data.has_labels(config["data"]["dataset"])
+    if choice == "auto":
+        return given or not labelled or shutil.which("nvidia-smi") is not None
+    return choice
 
 
 def feature_nets():

@@ -1,9 +1,10 @@
 # Get and prepare the data: one file with its train and reference parts.
 DATA_SPEC = config["data"] | {"seed": config["seed"]}
+SOURCES = data.listing(config["data"]["root"])
 DATA_STAMP = stamp(
     "prepare_data",
     config["data"]["dataset"],
-    DATA_SPEC,
+    DATA_SPEC | {"sources": SOURCES},
     plugins=[f"data.{config['data']['dataset'].replace('-', '_')}"],
 )
 

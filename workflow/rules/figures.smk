@@ -62,11 +62,7 @@ def figures():
             at = {"passes": max(part["passes"]), "steps": max(part["steps"])}
             wanted["epochs.png"] = ("epochs", cells_table, at, "Epochs")
     if curves := EXPERIMENTS.get("steps") or EXPERIMENTS.get("quality"):
-        chains = [
-            cell
-            for cell in study.expand(config, curves)
-            if cell.start in ("noise", "dip") and cell.steps
-        ]
+        chains = [cell for cell in study.expand(config, curves) if not cell.alone]
         wanted["brightness-drift.png"] = (
             "brightness-drift",
             [*samples_of(chains), DATA],
@@ -96,7 +92,7 @@ def figures():
         for model in EXPERIMENTS[experiment]["models"]:
             mine = samples_of(cell for cell in cells if cell.model in (model, "none"))
             for display in DISPLAYS:
-                wanted[f"strip-{experiment}-{model}-{display}.png"] = (
+                wanted[f"strip.{experiment}.{model}.{display}.png"] = (
                     "strip",
                     mine,
                     {"row": row, "block": "steps", "display": display},
@@ -105,7 +101,7 @@ def figures():
     for cell in study.expand(config, EXPERIMENTS.get("quality") or {"models": []}):
         if not cell.alone:
             arm = f"{cell.start}-p{cell.passes:02d}" if cell.passes else cell.start
-            wanted[f"denoising-{cell.model}-{arm}-K{cell.steps:04d}-minmax.gif"] = (
+            wanted[f"denoising.{cell.model}.{arm}.K{cell.steps:04d}.minmax.gif"] = (
                 "denoising",
                 samples_of([cell]),
                 {"display": "minmax"},

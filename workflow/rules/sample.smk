@@ -3,7 +3,7 @@ for path, cell in CELLS.items():
     stamp(
         "sample",
         path,
-        cell_spec(cell) | {"backend": config["sampling"]["backend"]},
+        cell_spec(cell) | {"backend": BACKEND},
         plugins=[f"warm_starts.{cell.start.replace('-', '_')}"],
     )
 

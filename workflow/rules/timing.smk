@@ -2,11 +2,13 @@
 TIMING = config["timing"]
 TIMINGS = []
 if TIMING:
-    TIMINGS = [f"{RESULTS}/timing/K{steps:04d}.csv" for steps in TIMING["steps"]]
-    for steps in TIMING["steps"]:
+    # K = 0: the DIP passes alone
+    TIMED = [0, *TIMING["steps"]] if any(TIMING["passes"]) else TIMING["steps"]
+    TIMINGS = [f"{RESULTS}/timing/K{steps:04d}.csv" for steps in TIMED]
+    for steps in TIMED:
         spec = TIMING | {
             "steps": steps,
-            "backend": config["sampling"]["backend"],
+            "backend": BACKEND,
             "epochs": max(MODELS[TIMING["model"]]["epochs"]),
         }
         stamp(
@@ -36,7 +38,7 @@ if TIMING:
                 passes=TIMING["passes"],
                 batches=TIMING["batches"],
                 repeats=TIMING["repeats"],
-                backend=config["sampling"]["backend"],
+                backend=BACKEND,
             ),
         shell:
             script("time_sampling.py") + " {params.options} --threads {threads}"

@@ -2,10 +2,14 @@
 TRAIN_THREADS = max(1, (workflow.cores or 1) // len(MODELS))
 
 
-for name in MODELS:
-    stamp("train", name, trajectory(name))
-
 DIP_SPEC = {"iterations": config["dip"]["iterations"], "seed": config["seed"]}
+DIP_STAMP = stamp("fit_dip", "dip", DIP_SPEC)
+
+for name, model in MODELS.items():
+    # what comes before counts too: a budget made on other data is not the wanted one
+    before = [DATA_STAMP, DIP_STAMP] if model.get("dip_passes") else [DATA_STAMP]
+    spec = {"before": [files.read_json(path) for path in before]}
+    stamp("train", name, trajectory(name) | spec)
 
 
 rule train:
@@ -29,8 +33,8 @@ rule train:
             dip=input.get("dip"),
             model=wildcards.model,
             epochs=int(wildcards.epoch),
-            resume_from=lower_budget(wildcards),
-            progress=f"{RESULTS}/models/{wildcards.model}/progress",
+            resume_from=lower_budget(wildcards) if "lower" in input.keys() else None,
+            progress=f"{RESULTS}/models/{wildcards.model}/progress-{wildcards.epoch}",
             output=Path(output.weights).parent,
         ),
     shell:
@@ -41,7 +45,7 @@ rule train:
 rule fit_dip:
     input:
         data=DATA,
-        stamp=stamp("fit_dip", "dip", DIP_SPEC),
+        stamp=DIP_STAMP,
     output:
         weights=DIP,
         curve=f"{RESULTS}/dip/fit.csv",

@@ -4,6 +4,7 @@ To add one, add a module. Nothing here imports torch before it is needed, so tha
 settings fast.
 """
 
+import hashlib
 import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
@@ -85,6 +86,15 @@ def _module(dataset: str) -> ModuleType:
     if name not in DATASETS:
         raise UserError(f"data.dataset '{dataset}' is unknown; choose one of {', '.join(DATASETS)}")
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def listing(root: Path | str | None) -> str | None:
+    """A digest of the names and sizes of all files below `root`, so that replaced files are noticed."""
+    if root is None:
+        return None
+    root = Path(root).expanduser()
+    sizes = sorted((str(path.relative_to(root)), path.stat().st_size) for path in root.rglob("*") if path.is_file())
+    return hashlib.sha256(repr(sizes).encode()).hexdigest()
 
 
 def has_labels(dataset: str) -> bool:

@@ -1,0 +1,108 @@
+"""The configuration: what is accepted, what is refused and in which words, and the cells that it asks for."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ddpm_dip import study
+from ddpm_dip.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def laid_over(overlay: dict, base: dict = DEFAULT) -> dict:
+    """As Snakemake lays a configfile over another: mappings merged, the rest replaced."""
+    merged = copy.deepcopy(base)
+    for key, value in overlay.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = laid_over(value, merged[key]) if both else value
+    return merged
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "config.yaml", *sorted((ROOT / "studies").glob("*.yaml"))], ids=lambda p: p.name
+)
+def test_every_study_of_the_repository_is_accepted(path):
+    study.check(laid_over(yaml.safe_load(path.read_text())), SCHEMA)
+
+
+def experiment(name: str, **settings: object) -> dict:
+    return {"experiments": {name: settings}}
+
+
+@pytest.mark.parametrize(
+    ("overlay", "says"),
+    [
+        ({"sampling": {"nn": 3}}, "sampling: unknown key 'nn'; known are n, clip_x0, backend"),
+        ({"trainng": {}}, "top level: unknown key 'trainng'"),
+        ({"seed": None}, "seed is None; it must be a whole number"),
+        ({"training": {"lr": "1e-3"}}, "training.lr is '1e-3'; it must be a number (YAML reads 1e-3 as text"),
+        ({"training": {"lr": float("nan")}}, "training.lr is nan"),
+        ({"training": {"lr": 0}}, "training.lr is 0; it must be more than 0"),
+        (
+            {"training": {"weights": "best"}},
+            "training.weights is 'best'; it must be one of last, best",
+        ),
+        ({"sampling": {"n": 128.0}}, "sampling.n is 128.0; it must be a whole number"),
+        ({"sampling": {"n": 300}}, "sampling.n is 300, but half of data.reference is 256"),
+        ({"data": {"image_size": 18}}, "data.image_size is 18; it must be divisible by 4"),
+        ({"data": {"dataset": "mnits"}}, "data.dataset 'mnits' is unknown"),
+        ({"data": {"dataset": "image_folder"}}, "data.root is not set"),
+        ({"study": "my study"}, "study is 'my study'; use letters"),
+        ({"models": []}, "models is empty"),
+        ({"models": [DEFAULT["models"][0]] * 2}, "the name 'hw4' is taken twice"),
+        (
+            {"models": [{"name": "a", "network": "hw5", "epochs": [1]}]},
+            "models.0.network is 'hw5'; it must be one of",
+        ),
+        ({"models": [{"name": "a", "network": "hw4"}]}, "models.0: epochs is missing"),
+        (experiment("quality", steps=[]), "experiments.quality.steps is empty"),
+        (experiment("quality", steps=[1001]), "experiments.quality.steps.0 is 1001; it must be at most 1000"),
+        (experiment("quality", steps=[5, 5]), "experiments.quality.steps names a value twice"),
+        (experiment("quality", passes=[-1]), "experiments.quality.passes.0 is -1; it must be at least 0"),
+        (experiment("quality", passes="2"), "experiments.quality.passes is '2'; it must be a list"),
+        (experiment("quality", models=["hw9"]), "experiments.quality.models: 'hw9' is not among models"),
+        (experiment("quality", starts=["dop"]), "experiments.quality.starts: 'dop' is unknown; known are dip, "),
+        (experiment("quality", epochs=[20]), "experiments.quality.epochs belongs to experiments.epochs alone"),
+        (experiment("passes", starts=["dip", "noise"]), "experiments.passes.starts is ['dip', 'noise']: give one"),
+        (experiment("passes", dip_alone=True), "experiments.passes.dip_alone belongs to experiments.quality"),
+        (experiment("epochs", epochs=[20]), "experiments.epochs.epochs is [20]: give at least 2"),
+        (experiment("epochs", epochs=[20, 30]), "experiments.epochs.epochs: 30 is not among the epochs of model 'hw4'"),
+        ({"experiments": dict.fromkeys(study.EXPERIMENTS)}, "experiments are all left out"),
+        ({"timing": {"model": "x"}}, "timing.model: 'x' is not among models"),
+        ({"metrics": {"fid_inception": "yes"}}, "metrics.fid_inception is 'yes'; it must be one of auto, true, false"),
+        ({"metrics": {"inception_weights": "no.pth"}}, "metrics.inception_weights: no.pth: no such file"),
+    ],
+)
+def test_a_mistake_is_named(overlay, says):
+    with pytest.raises(UserError) as caught:
+        study.check(laid_over(overlay), SCHEMA)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_grid_is_the_product_of_its_lists():
+    grid = {"models": ["hw4", "hw4-sees"], "steps": [100, 500], "starts": ["noise", "dip"], "passes": [1, 2]}
+    cells = study.expand(DEFAULT, grid)
+    assert len(cells) == 2 * 2 * (1 + 2) == len(set(cells))
+    assert cells[0] == study.Cell("hw4", 80, "noise", 0, 100)
+    assert {cell.epochs for cell in cells} == {80}  # the largest budget, where none is named
+
+
+def test_no_passes_is_the_noise_start_and_dip_alone_has_no_chain():
+    grid = {"models": ["hw4"], "steps": [100], "starts": ["dip"], "passes": [0, 2], "dip_alone": True}
+    assert study.expand(DEFAULT, grid) == [
+        study.Cell("hw4", 80, "noise", 0, 100),
+        study.Cell("hw4", 80, "dip", 2, 100),
+        study.Cell("none", 0, "dip", 2, 0),
+    ]
+
+
+def test_a_cell_is_its_path():
+    cells = study.all_cells(DEFAULT)
+    assert len({cell.path for cell in cells}) == len(cells)
+    assert study.Cell("hw4", 20, "dip", 3, 500).path == "hw4/epoch-0020/dip-p03/K0500"
