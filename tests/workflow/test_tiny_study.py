@@ -82,7 +82,7 @@ def test_samples_are_those_of_the_script_alone(study, tmp_path):
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
     by_hand, by_workflow = files.read_npz(tmp_path / "again.npz"), files.read_npz(cell)
     assert by_workflow["samples"].shape == (9, 1, 16, 16)
-    np.testing.assert_allclose(by_hand["samples"], by_workflow["samples"], atol=1e-3)  # two DIP passes multiply rounding
+    np.testing.assert_allclose(by_hand["samples"], by_workflow["samples"], atol=1e-3)  # DIP multiplies rounding
     assert json.loads(str(by_workflow["cell"]))["model"] == "hw4-sees"
 
 
