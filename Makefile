@@ -1,15 +1,25 @@
 # make run                              the default study, in a .venv of its own
 # make run STUDY=studies/mnist.yaml     another study
+# make diff A=results/x B=results/y     what two runs differ in
+# make adopt RESULTS=results/x          take over results that were copied without their file times
 # make test, make lint
 PYTHON ?= python3
 CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint clean
+.PHONY: run diff adopt test lint clean
 
 run: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES) $(if $(STUDY),--configfile $(STUDY))
+
+diff: $(VENV)/installed
+	@$(if $(and $(A),$(B)),,echo "error: make diff A=results/x B=results/y" && exit 2)
+	@$(BIN)/python workflow/tools/diff.py "$(A)" "$(B)"
+
+adopt: $(VENV)/installed
+	@$(if $(RESULTS),,echo "error: make adopt RESULTS=results/x" && exit 2)
+	@$(BIN)/python workflow/tools/adopt.py "$(RESULTS)"
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -rs

@@ -22,6 +22,10 @@ rule all:
         f"{RESULTS}/report/index.html",
 
 
+onstart:
+    hold_study()
+
+
 onsuccess:
     if (summary := Path(RESULTS) / "report" / "summary.txt").exists():
         print(summary.read_text(encoding="utf-8"))

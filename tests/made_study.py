@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from ddpm_dip import files, tables
+from ddpm_dip import files, provenance, tables
 
 MODELS = ("hw4", "hw4-sees")
 STEPS = (100, 200, 500, 900)
@@ -112,7 +112,12 @@ def distance(record: dict, display: str) -> float:
 
 def metrics(record: dict) -> dict:
     shown = {
-        d: {"fd_classifier": distance(record, d), "fd_classifier_floor": 6.1, "fid_inception": None}
+        d: {
+            "fd_classifier": distance(record, d),
+            "fd_classifier_sd": distance(record, d) / 20,
+            "fd_classifier_floor": 6.1,
+            "fid_inception": None,
+        }
         for d in tables.DISPLAY_NAMES
     }
     reason = "the Inception weights are not there"
@@ -162,13 +167,8 @@ def write_dip_fit(folder: Path) -> None:
 def write_tables(folder: Path) -> None:
     records = {str(index): metrics(record) for index, record in enumerate(all_cells())}
     files.write_text(folder / "cells.csv", tables.cells(records).to_csv(index=False))
-    files.write_provenance(
-        folder / "cells.csv",
-        spec={"table": "cells"},
-        inputs=[],
-        started=0,
-        not_computed=tables.not_computed(records),
-    )
+    reasons = tables.not_computed(records)
+    provenance.Job(None, __file__).finish(folder / "cells.csv", spec={"table": "cells"}, not_computed=reasons)
     files.write_text(folder / "timing.csv", timing_rows())
     parts = [
         loss_rows(model, epochs).split("\n", 1)[1] for model, epochs in (("hw4", 20), ("hw4-sees", 20), ("hw4-dip", 5))

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-# The edge: messages, and how files are written. A change there cannot change what a result says.
-NEUTRAL = {"errors", "files"}
+# The edge: messages, and how files are written and recorded. A change there cannot change what a result says.
+NEUTRAL = {"code", "errors", "files", "provenance"}
 
 
 def module_file(name: str) -> Path | None:
@@ -78,11 +78,11 @@ def normal_form(path: Path) -> str:
 
 
 @cache
-def digest(script: Path, plugins: tuple[str, ...] = (), texts: tuple[Path, ...] = ()) -> str:
-    """Hex digest of the code behind a stage. texts: other files that shape its result, byte for byte."""
+def digest(script: Path, plugins: tuple[str, ...] = (), texts: tuple[str, ...] = ()) -> str:
+    """Hex digest of the code behind a stage. texts: the package's other files that shape its result, byte for byte."""
     sha = hashlib.sha256()
     for name, path in closure(script, plugins).items():
         sha.update(f"\0{name}\0{normal_form(path)}".encode())
-    for path in texts:
-        sha.update(b"\0" + path.read_bytes())
+    for name in texts:
+        sha.update(b"\0" + (PACKAGE / name).read_bytes())
     return sha.hexdigest()

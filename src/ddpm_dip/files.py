@@ -1,22 +1,20 @@
-"""Files at the edge: whole or absent, never half-written, and each result with its provenance beside it."""
+"""Files at the edge: whole or absent, never half-written; a file that cannot be read is named."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
-import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
 from .errors import UserError
 
-VERSIONED = ("torch", "torchvision", "numpy", "scipy", "openvino", "pytorch-fid", "pandas", "seaborn", "snakemake")
+TEMPORARY = ".tmp-"
 
 
 def sha256(path: Path | str) -> str:
@@ -34,7 +32,7 @@ def write_atomic(path: Path | str, write: Callable[[Path], None]) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=path.suffix)
         os.close(handle)
         write(Path(temporary))
         with open(temporary, "rb+") as file:
@@ -48,6 +46,29 @@ def write_atomic(path: Path | str, write: Callable[[Path], None]) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path | str, older_than: float = 600) -> None:
+    """Remove the temporary files that killed processes left below `folder`, not touched for `older_than` seconds."""
+    for path in Path(folder).rglob(f"{TEMPORARY}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > older_than:
+                path.unlink()
+
+
+def lock(folder: Path | str, wait: bool = False) -> int | None:
+    """An exclusive lock on a folder, made where it is missing: held as long as this process lives, however it ends.
+
+    Returns the folder's open descriptor, which holds the lock, or None where another process has it.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
 def write_text(path: Path | str, text: str) -> None:
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
@@ -57,7 +78,11 @@ def write_json(path: Path | str, value: object) -> None:
 
 
 def write_npz(path: Path | str, **arrays: np.ndarray) -> None:
-    write_atomic(path, lambda temporary: np.savez_compressed(temporary, **arrays))
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as file:  # by name, numpy would add a suffix of its own
+            np.savez_compressed(file, **arrays)
+
+    write_atomic(path, write)
 
 
 def write_safetensors(path: Path | str, tensors: dict, header: dict[str, object]) -> None:
@@ -65,11 +90,12 @@ def write_safetensors(path: Path | str, tensors: dict, header: dict[str, object]
 
     One key, because safetensors writes several in another order each time; equal content shall be equal bytes.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     text = json.dumps({key: str(value) for key, value in header.items()}, sort_keys=True)
-    write_atomic(path, lambda temporary: save_file(contiguous, temporary, metadata={"header": text}))
+    content = save(contiguous, metadata={"header": text})  # its save_file has an error of its own for a full disk
+    write_atomic(path, lambda temporary: temporary.write_bytes(content))
 
 
 def read_npz(path: Path | str) -> dict[str, np.ndarray]:
@@ -100,48 +126,7 @@ def read_safetensors(path: Path | str) -> tuple[dict, dict[str, str]]:
 def read_json(path: Path | str) -> dict:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise UserError(f"{path}: not a readable JSON file ({error})") from error
-
-
-def provenance_path(output: Path | str) -> Path:
-    return Path(f"{output}.provenance.json")
-
-
-def write_provenance(
-    output: Path | str,
-    *,
-    spec: dict,
-    inputs: list[Path | str],
-    started: float,
-    stamp: Path | str | None = None,
-    **extra: object,
-) -> None:
-    """Say beside `output` how it was made.
-
-    spec: the settings that shaped it; inputs: files read, recorded by digest; started: `time.time()` at the start;
-    stamp: the workflow's stamp file (settings and code digest), copied in where there is one.
-    Raises UserError where the stamp was rewritten since the start: the result is not what it says.
-    """
-    if stamp and os.stat(stamp).st_mtime > started:
-        raise UserError(f"{stamp}: the settings or the code changed while this ran; run again")
-    versions = {"python": platform.python_version()}
-    for name in VERSIONED:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    record = {
-        "output": Path(output).name,
-        "sha256": sha256(output),
-        "spec": spec,
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "inputs": {str(path): sha256(path) for path in inputs},
-        "stamp": read_json(stamp) if stamp else None,
-        "versions": versions,
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "seconds": round(time.time() - started, 3),
-        **extra,
-    }
-    write_json(provenance_path(output), record)
+        raise UserError(f"{path}: not a readable JSON file ({error}); delete it and run again") from error

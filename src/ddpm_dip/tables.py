@@ -20,7 +20,7 @@ CELL_KEYS = [
     "seed",
     "n",
 ]
-CELL_METRICS = ["fd_classifier", "fd_classifier_floor", "fid_inception"]
+CELL_METRICS = ["fd_classifier", "fd_classifier_sd", "fd_classifier_floor", "fid_inception"]
 CELL_COLUMNS = [*CELL_KEYS, "n_reference", "display", *CELL_METRICS, "image_mean_sd"]
 CELL_ORDER = ["dataset", "model", "epochs", "start", "passes", "sampler", "steps", "clip_x0", "display"]
 TRAINING_COLUMNS = ["model", "epoch", "loss", "seconds"]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm_dip import data
+from ddpm_dip import code, data
 from ddpm_dip.data import Loaded, Options, image_folder
 from ddpm_dip.errors import UserError
 
@@ -427,7 +427,8 @@ def run_script(*arguments: object) -> subprocess.CompletedProcess:
 
 def test_script_writes_data_and_provenance(tmp_path):
     output, stamp = tmp_path / "digits.npz", tmp_path / "stamp.json"
-    stamp.write_text('{"code": "abc"}')
+    content = {"code": code.digest(SCRIPT, ("data.digits",)), "plugins": ["data.digits"]}
+    stamp.write_text(json.dumps(content))
     common = ("--dataset", "digits", "--reference", 200, "--seed", 1)
     done = run_script(*common, "--image-size", 16, "--output", output, "--stamp", stamp)
     assert done.returncode == 0, done.stderr
@@ -440,7 +441,7 @@ def test_script_writes_data_and_provenance(tmp_path):
     provenance = json.loads((tmp_path / "digits.npz.provenance.json").read_text())
     assert provenance["counts"] == {"train": 1597, "reference": 200}
     assert sum(provenance["classes"]["train"].values()) == 1597
-    assert provenance["stamp"] == {"code": "abc"} and provenance["spec"]["image_size"] == 16
+    assert provenance["stamp"] == content and provenance["spec"]["image_size"] == 16
 
 
 def test_script_error_is_one_line(tmp_path):

@@ -110,7 +110,7 @@ def test_scripts_compute_fid(as_published, tmp_path, monkeypatch):
     )
     metrics = files.read_json(tmp_path / "metrics.json")
     assert metrics["not_computed"] == dict.fromkeys(
-        ("fd_classifier", "fd_classifier_floor"), "the data set has no labels"
+        ("fd_classifier", "fd_classifier_sd", "fd_classifier_floor"), "the data set has no labels"
     )
     net = inception.load_inception(weights)
     for name, show in DISPLAYS.items():

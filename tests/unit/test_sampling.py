@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import ddpm_dip.torchvision_import  # noqa: F401, before torchvision
-from ddpm_dip import backends, files, generation, warm_starts
+from ddpm_dip import backends, files, generation, provenance, warm_starts
 from ddpm_dip.dip_pass import resize
 from ddpm_dip.errors import UserError
 from ddpm_dip.networks import build_dip, build_unet
@@ -347,7 +347,7 @@ def test_sample_script(made, tmp_path):
     assert file["frame_timesteps"].tolist() == [3, 2, 1, 0, -1]
     np.testing.assert_allclose(file["frames"], path, atol=2e-3)  # 16-bit
     assert np.array_equal(file["frames"][-1], file["samples"].astype(np.float16))
-    record = files.read_json(files.provenance_path(output))
+    record = files.read_json(provenance.beside(output))
     assert record["sha256"] == files.sha256(output) and record["spec"]["steps"] == 4 and record["backend"] == "torch"
 
 

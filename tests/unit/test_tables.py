@@ -42,6 +42,7 @@ def test_cells_have_two_rows_each_in_the_fixed_columns_and_order():
         "n_reference",
         "display",
         "fd_classifier",
+        "fd_classifier_sd",
         "fd_classifier_floor",
         "fid_inception",
         "image_mean_sd",

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import ddpm_dip.torchvision_import  # noqa: F401, before torchvision
-from ddpm_dip import files, networks, training
+from ddpm_dip import files, networks, provenance, training
 from ddpm_dip.diffusion import linear_schedule
 from ddpm_dip.errors import UserError
 from ddpm_dip.networks import build_dip, build_unet
@@ -203,7 +203,7 @@ def test_weights_file_is_the_net_with_a_header(train, data, tmp_path):
     assert header == {"network": "hw4", "image_shape": "1x16x16", "epoch": "2", "step": "6", "weights": "last",
                       "seed": "0"}  # fmt: skip
     build_unet("hw4", SHAPE).load_state_dict(weights)
-    assert files.read_json(files.provenance_path(output / "weights.safetensors"))["inputs"] == {
+    assert files.read_json(provenance.beside(output / "weights.safetensors"))["inputs"] == {
         str(data / "data.npz"): files.sha256(data / "data.npz")
     }
 

@@ -1,8 +1,11 @@
 # The checked study, paths, and stamps: what every rule shares.
+import hashlib
 import json
+import os
 import shlex
 import shutil
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +14,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from snakemake.exceptions import WorkflowError
 
-from ddpm_dip import code, data, errors, files, study
+from ddpm_dip import code, data, errors, files, provenance, study
 
 try:
     study.check(config, ROOT / "workflow/schemas/config.schema.yaml")
@@ -24,6 +27,7 @@ MODELS = {model["name"]: model for model in config["models"]}
 CELLS = {cell.path: cell for cell in study.all_cells(config)}
 DATA = f"{RESULTS}/data/{config['data']['dataset']}.npz"
 DIP = f"{RESULTS}/dip/weights.safetensors"
+DIP_FILES = [DIP, f"{RESULTS}/dip/fit.csv", f"{RESULTS}/dip/fit.npz"]
 CLASSIFIER = f"{RESULTS}/classifier/weights.safetensors"
 INCEPTION = f"{RESULTS}/inception/inception.json"
 # with --use-conda the environment's own interpreter, else the one that runs Snakemake
@@ -34,11 +38,30 @@ PYTHON = "python" if CONDA else shlex.quote(sys.executable)
 BACKEND = config["sampling"]["backend"]
 if BACKEND == "auto":
     BACKEND = "openvino" if CONDA or find_spec("openvino") else "torch"
+# One run a study at a time: the lock is the process's own, so that a killed run leaves none behind.
+LOCK = files.lock(RESULTS) if workflow.is_main_process else None
+OLD = 946_684_800  # 2000-01-01, older than any result: the time of what shall make nothing run
+STAMPS = {}  # result -> digest of its stamp
+MADE = set()  # results that are there and made as their stamps say
 
 
 wildcard_constraints:
     model="[^/]+",
     epoch="[0-9]+",
+
+
+def hold_study():
+    """Before the first job: this run alone is at work on the study, and half-written files of killed ones are gone."""
+    global LOCK
+    for _ in range(20):  # a dry run holds it for seconds
+        LOCK = LOCK or files.lock(RESULTS)
+        if LOCK:
+            files.remove_leftovers(RESULTS)
+            return
+        time.sleep(1)
+    raise WorkflowError(
+        f"{RESULTS}: another run is at work on this study; wait for it, or give yours another name (study: ...)"
+    )
 
 
 def script(name):
@@ -60,31 +83,64 @@ def options(**values):
     return shlex.join(words)
 
 
-def write_if_changed(path, text):
+def helper(path, text):
+    """A small file for the jobs' command lines, written only where it differs; it makes nothing run, stamps do."""
     path = Path(path)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        files.write_text(path, text)
+    try:
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            if workflow.is_main_process and not LOCK:
+                raise WorkflowError(
+                    f"{RESULTS}: another run is at work on this study, with other settings or code; "
+                    "wait for it, or give yours another name (study: ...)"
+                )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        if path.stat().st_mtime != OLD:
+            os.utime(path, (OLD, OLD))
+    except OSError as error:
+        raise WorkflowError(f"{path}: cannot be written: {error.strerror or error}")
     return str(path)
 
 
-def stamp(stage, name, spec, plugins=(), texts=()):
-    """The stamp of one job: its settings and the digest of its code, in a file that is an input of its rule.
-
-    It is written only if its content differs, so that plain file times decide what reruns.
-    """
-    digest = code.digest(SCRIPTS / f"{stage}.py", tuple(plugins), tuple(texts))
-    content = {"spec": spec, "code": digest}
-    return write_if_changed(
-        f"{RESULTS}/stamps/{stage}/{name}.json",
-        json.dumps(content, indent=1, sort_keys=True) + "\n",
-    )
-
-
 def file_list(name, paths):
-    """Many paths for one command line, in a file that argparse reads as @file; written only if it differs."""
-    return write_if_changed(
+    """Many paths for one command line, in a file that argparse reads as @file."""
+    return helper(
         f"{RESULTS}/stamps/lists/{name}.txt", "".join(f"{path}\n" for path in paths)
     )
+
+
+def stamp(stage, name, spec, outputs, inputs=(), plugins=(), texts=()):
+    """The stamp of one job, an input of its rule: its settings, its code's digest, the stamps of what it reads.
+
+    So it names the whole ancestry of the job's outputs, and each output's record holds the stamp it was made with.
+    Where the first output's record holds this one, the stamp's file is given an old time; else it is made newer than
+    the output. Whatever a copy did to the files' times, a result made otherwise is made again.
+    """
+    content = {
+        "spec": spec,
+        "code": code.digest(SCRIPTS / f"{stage}.py", tuple(plugins), tuple(texts)),
+        "plugins": list(plugins),
+        "texts": list(texts),
+        "before": [[path.removeprefix(RESULTS), STAMPS[path]] for path in inputs],
+    }
+    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+    STAMPS.update(
+        dict.fromkeys(outputs, hashlib.sha256(text.encode()).hexdigest()[:16])
+    )
+    path = helper(f"{RESULTS}/stamps/{stage}/{name}.json", text)
+    output = Path(outputs[0])
+    if output.exists():
+        if provenance.stamp_of(output) == json.loads(text):
+            MADE.add(outputs[0])
+        else:
+            newer = max(time.time(), output.stat().st_mtime + 1)
+            os.utime(path, (newer, newer))
+    return path
+
+
+def records(*outputs):
+    """The records that a job writes beside its outputs."""
+    return [str(provenance.beside(output)) for output in outputs]
 
 
 # --- train
@@ -108,6 +164,15 @@ def snapshot(model, epochs):
     return f"{RESULTS}/models/{model}/epoch-{epochs:04d}"
 
 
+def snapshot_files(folder):
+    names = ("weights.safetensors", "state.safetensors", "losses.csv")
+    return [f"{folder}/{name}" for name in names]
+
+
+def weights_of(model, epochs):
+    return snapshot_files(snapshot(model, epochs))[0]
+
+
 def lower_budget(wildcards):
     """The next lower budget's folder, which this one is trained on from, or None."""
     budgets = MODELS[wildcards.model]["epochs"]
@@ -115,26 +180,17 @@ def lower_budget(wildcards):
     return snapshot(wildcards.model, max(lower)) if lower else None
 
 
-def made_as_wanted(wildcards, stamp):
-    """Whether this budget is there, made with the settings and code that `stamp` says."""
-    weights = f"{snapshot(wildcards.model, int(wildcards.epoch))}/weights.safetensors"
-    beside = files.provenance_path(weights)
-    if not (Path(weights).exists() and beside.exists()):
-        return False
-    return files.read_json(beside)["stamp"] == files.read_json(stamp)
-
-
 def train_inputs(wildcards):
     inputs = {
         "data": DATA,
-        "stamp": f"{RESULTS}/stamps/train/{wildcards.model}.json",
+        "stamp": f"{RESULTS}/stamps/train/{wildcards.model}-{wildcards.epoch}.json",
     }
     if MODELS[wildcards.model].get("dip_passes"):
         inputs["dip"] = DIP
     lower = lower_budget(wildcards)
     # A budget that is there needs none: one put in between, or the loss of a lower one, leaves it alone. (An ancient()
     # input would also keep a retrained lower budget from retraining this one.)
-    if lower and not made_as_wanted(wildcards, inputs["stamp"]):
+    if lower and weights_of(wildcards.model, int(wildcards.epoch)) not in MADE:
         inputs["lower"] = f"{lower}/state.safetensors"
         inputs["lower_losses"] = f"{lower}/losses.csv"
     return inputs
@@ -160,18 +216,19 @@ def cell_spec(cell):
     }
 
 
-def weights_of(model, epochs):
-    return f"{snapshot(model, epochs)}/weights.safetensors"
-
-
-def sample_inputs(wildcards):
-    cell = CELLS[wildcards.cell]
-    inputs = {"data": DATA, "stamp": f"{RESULTS}/stamps/sample/{wildcards.cell}.json"}
+def made_from(cell):
+    """What a cell is sampled from, by the option of sample.py."""
+    inputs = {"data": DATA}
     if not cell.alone:
         inputs["weights"] = weights_of(cell.model, cell.epochs)
     if cell.uses_dip:
         inputs["dip"] = DIP
     return inputs
+
+
+def sample_inputs(wildcards):
+    made = made_from(CELLS[wildcards.cell])
+    return made | {"stamp": f"{RESULTS}/stamps/sample/{wildcards.cell}.json"}
 
 
 def sample_options(wildcards, input):

@@ -5,6 +5,7 @@ DATA_STAMP = stamp(
     "prepare_data",
     config["data"]["dataset"],
     DATA_SPEC | {"sources": SOURCES},
+    [DATA],
     plugins=[f"data.{config['data']['dataset'].replace('-', '_')}"],
 )
 
@@ -14,7 +15,7 @@ rule prepare_data:
         stamp=DATA_STAMP,
     output:
         data=DATA,
-        provenance=f"{DATA}.provenance.json",
+        provenance=records(DATA),
     log:
         f"{RESULTS}/logs/prepare_data.log",
     conda:

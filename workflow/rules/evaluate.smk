@@ -10,17 +10,34 @@ CLASSIFIER_SPEC = {
 INCEPTION_SPEC = {"from": config["metrics"]["inception_weights"]}
 NETS_SPEC = {"nets": sorted(feature_nets())}
 
+CLASSIFIER_STAMP = stamp(
+    "train_classifier", "classifier", CLASSIFIER_SPEC, [CLASSIFIER], [DATA]
+)
+INCEPTION_STAMP = stamp("fetch_inception", "inception", INCEPTION_SPEC, [INCEPTION])
+REFERENCE_STAMP = stamp(
+    "reference_features",
+    "reference",
+    NETS_SPEC,
+    [REFERENCE],
+    [DATA, *feature_nets().values()],
+)
 for path in CELLS:
-    stamp("evaluate", path, NETS_SPEC)
+    stamp(
+        "evaluate",
+        path,
+        NETS_SPEC,
+        [METRICS[path]],
+        [f"{RESULTS}/samples/{path}.npz", REFERENCE, *feature_nets().values()],
+    )
 
 
 rule train_classifier:
     input:
         data=DATA,
-        stamp=stamp("train_classifier", "classifier", CLASSIFIER_SPEC),
+        stamp=CLASSIFIER_STAMP,
     output:
         classifier=CLASSIFIER,
-        provenance=f"{CLASSIFIER}.provenance.json",
+        provenance=records(CLASSIFIER),
     log:
         f"{RESULTS}/logs/train_classifier.log",
     conda:
@@ -34,10 +51,10 @@ rule train_classifier:
 
 rule fetch_inception:
     input:
-        stamp=stamp("fetch_inception", "inception", INCEPTION_SPEC),
+        stamp=INCEPTION_STAMP,
     output:
         inception=INCEPTION,
-        provenance=f"{INCEPTION}.provenance.json",
+        provenance=records(INCEPTION),
     log:
         f"{RESULTS}/logs/fetch_inception.log",
     conda:
@@ -53,10 +70,10 @@ rule reference_features:
     input:
         **feature_nets(),
         data=DATA,
-        stamp=stamp("reference_features", "reference", NETS_SPEC),
+        stamp=REFERENCE_STAMP,
     output:
         reference=REFERENCE,
-        provenance=f"{REFERENCE}.provenance.json",
+        provenance=records(REFERENCE),
     log:
         f"{RESULTS}/logs/reference_features.log",
     conda:
@@ -76,7 +93,7 @@ rule evaluate:
         stamp=f"{RESULTS}/stamps/evaluate/{{cell}}.json",
     output:
         metrics=f"{RESULTS}/metrics/{{cell}}.json",
-        provenance=f"{RESULTS}/metrics/{{cell}}.json.provenance.json",
+        provenance=records(f"{RESULTS}/metrics/{{cell}}.json"),
     log:
         f"{RESULTS}/logs/evaluate/{{cell}}.log",
     conda:

@@ -9,6 +9,11 @@ LOSSES = [
 ]
 
 
+def made_files():
+    """Every result so far that this study asks for: all but the Inception status where no FID is wanted."""
+    return [path for path in STAMPS if path != INCEPTION or inception_wanted()]
+
+
 def samples_of(cells):
     return [f"{RESULTS}/samples/{cell.path}.npz" for cell in cells]
 

@@ -1,40 +1,32 @@
 # Tables, figures and the report.
 WANTED_TABLES, WANTED_FIGURES = tables(), figures()
+REPORT = [f"{RESULTS}/report/index.html", f"{RESULTS}/report/summary.txt"]
 for name, (_, inputs) in WANTED_TABLES.items():
-    stamp("tables", name, {"inputs": inputs})
+    file_list(name, inputs)
+    stamp("tables", name, {}, [f"{TABLES}/{name}.csv"], inputs)
 for name, (kind, inputs, settings, _) in WANTED_FIGURES.items():
-    stamp("figure", name, {"figure": kind, "inputs": inputs, "options": settings})
+    spec = {"figure": kind, "options": settings}
+    stamp("figure", name, spec, [f"{FIGURES}/{name}"], inputs)
 
-RESULT_FILES = [
-    DATA,
-    DIP,
-    *(
-        weights_of(name, epochs)
-        for name, model in MODELS.items()
-        for epochs in model["epochs"]
-    ),
-    *feature_nets().values(),
-    REFERENCE,
-    *samples_of(CELLS.values()),
-    *METRICS.values(),
-    *TIMINGS,
-]
 REPORT_INPUTS = {
     # every budget asked for, also one that no experiment uses
-    "budgets": [path for path in RESULT_FILES if path.startswith(f"{RESULTS}/models/")],
+    "budgets": [path for path in STAMPS if path.startswith(f"{RESULTS}/models/")],
     "tables": [f"{TABLES}/{name}.csv" for name in WANTED_TABLES],
     "figures": [f"{FIGURES}/{name}" for name in WANTED_FIGURES],
-    "config": write_if_changed(
+}
+REPORT_HELPERS = {
+    "config": helper(
         f"{RESULTS}/config.json", json.dumps(config, indent=1, sort_keys=True) + "\n"
     ),
-    "provenance": file_list(
-        "provenance", [files.provenance_path(path) for path in RESULT_FILES]
-    ),
-    "figure_list": file_list(
-        "figures", [f"{FIGURES}/{name}" for name in WANTED_FIGURES]
-    ),
+    "provenance": file_list("provenance", records(*made_files())),
+    "figure_list": file_list("figures", REPORT_INPUTS["figures"]),
     "stamp": stamp(
-        "report", "report", {}, texts=[ROOT / "src/ddpm_dip/report.html.j2"]
+        "report",
+        "report",
+        config,
+        REPORT,
+        sum(REPORT_INPUTS.values(), []),
+        texts=["report.html.j2"],
     ),
 }
 
@@ -42,9 +34,7 @@ REPORT_INPUTS = {
 rule tables:
     input:
         files=lambda wildcards: WANTED_TABLES[wildcards.table][1],
-        list=lambda wildcards: file_list(
-            wildcards.table, WANTED_TABLES[wildcards.table][1]
-        ),
+        list=f"{RESULTS}/stamps/lists/{{table}}.txt",
         stamp=f"{RESULTS}/stamps/tables/{{table}}.json",
     output:
         table=report(
@@ -53,7 +43,7 @@ rule tables:
             category="Tables",
             labels={"table": "{table}"},
         ),
-        provenance=f"{TABLES}/{{table}}.csv.provenance.json",
+        provenance=records(f"{TABLES}/{{table}}.csv"),
     log:
         f"{RESULTS}/logs/tables/{{table}}.log",
     conda:
@@ -77,7 +67,7 @@ rule figure:
             category=lambda wildcards: WANTED_FIGURES[wildcards.figure][3],
             labels={"figure": "{figure}"},
         ),
-        provenance=f"{FIGURES}/{{figure}}.provenance.json",
+        provenance=records(f"{FIGURES}/{{figure}}"),
     log:
         f"{RESULTS}/logs/figure/{{figure}}.log",
     wildcard_constraints:
@@ -102,15 +92,16 @@ rule figure:
 rule report:
     input:
         **REPORT_INPUTS,
+        **REPORT_HELPERS,
     output:
         page=report(
-            f"{RESULTS}/report/index.html",
+            REPORT[0],
             caption="../report/report.rst",
             category="Report",
             labels={"page": "the whole report"},
         ),
-        summary=f"{RESULTS}/report/summary.txt",
-        provenance=f"{RESULTS}/report/index.html.provenance.json",
+        summary=REPORT[1],
+        provenance=records(*REPORT),
     log:
         f"{RESULTS}/logs/report.log",
     conda:

@@ -4,6 +4,8 @@ for path, cell in CELLS.items():
         "sample",
         path,
         cell_spec(cell) | {"backend": BACKEND},
+        [f"{RESULTS}/samples/{path}.npz"],
+        made_from(cell).values(),
         plugins=[f"warm_starts.{cell.start.replace('-', '_')}"],
     )
 
@@ -13,7 +15,7 @@ rule sample:
         unpack(sample_inputs),
     output:
         samples=f"{RESULTS}/samples/{{cell}}.npz",
-        provenance=f"{RESULTS}/samples/{{cell}}.npz.provenance.json",
+        provenance=records(f"{RESULTS}/samples/{{cell}}.npz"),
     log:
         f"{RESULTS}/logs/sample/{{cell}}.log",
     wildcard_constraints:

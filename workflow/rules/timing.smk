@@ -5,28 +5,34 @@ if TIMING:
     # K = 0: the DIP passes alone
     TIMED = [0, *TIMING["steps"]] if any(TIMING["passes"]) else TIMING["steps"]
     TIMINGS = [f"{RESULTS}/timing/K{steps:04d}.csv" for steps in TIMED]
+    TIMED_EPOCHS = max(MODELS[TIMING["model"]]["epochs"])
+    TIMED_FILES = {
+        "data": DATA,
+        "weights": weights_of(TIMING["model"], TIMED_EPOCHS),
+        "dip": DIP,
+    }
     for steps in TIMED:
         spec = TIMING | {
             "steps": steps,
             "backend": BACKEND,
-            "epochs": max(MODELS[TIMING["model"]]["epochs"]),
+            "epochs": TIMED_EPOCHS,
         }
         stamp(
             "time_sampling",
             f"K{steps:04d}",
             spec,
+            [f"{RESULTS}/timing/K{steps:04d}.csv"],
+            TIMED_FILES.values(),
             plugins=["warm_starts.noise", "warm_starts.dip"],
         )
 
     rule time_sampling:
         input:
-            data=DATA,
-            dip=DIP,
-            weights=weights_of(TIMING["model"], max(MODELS[TIMING["model"]]["epochs"])),
+            **TIMED_FILES,
             stamp=f"{RESULTS}/stamps/time_sampling/K{{steps}}.json",
         output:
             timing=f"{RESULTS}/timing/K{{steps}}.csv",
-            provenance=f"{RESULTS}/timing/K{{steps}}.csv.provenance.json",
+            provenance=records(f"{RESULTS}/timing/K{{steps}}.csv"),
         log:
             f"{RESULTS}/logs/time_sampling/K{{steps}}.log",
         conda:

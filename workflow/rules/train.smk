@@ -3,23 +3,29 @@ TRAIN_THREADS = max(1, (workflow.cores or 1) // len(MODELS))
 
 
 DIP_SPEC = {"iterations": config["dip"]["iterations"], "seed": config["seed"]}
-DIP_STAMP = stamp("fit_dip", "dip", DIP_SPEC)
+DIP_STAMP = stamp("fit_dip", "dip", DIP_SPEC, DIP_FILES, [DATA])
 
 for name, model in MODELS.items():
-    # what comes before counts too: a budget made on other data is not the wanted one
-    before = [DATA_STAMP, DIP_STAMP] if model.get("dip_passes") else [DATA_STAMP]
-    spec = {"before": [files.read_json(path) for path in before]}
-    stamp("train", name, trajectory(name) | spec)
+    read = [DATA, DIP] if model.get("dip_passes") else [DATA]
+    for epochs in model["epochs"]:
+        stamp(
+            "train",
+            f"{name}-{epochs:04d}",
+            trajectory(name) | {"epochs": epochs},
+            snapshot_files(snapshot(name, epochs)),
+            read,
+        )
+
+
+SNAPSHOT = snapshot_files(f"{RESULTS}/models/{{model}}/epoch-{{epoch}}")
 
 
 rule train:
     input:
         unpack(train_inputs),
     output:
-        weights=f"{RESULTS}/models/{{model}}/epoch-{{epoch}}/weights.safetensors",
-        state=f"{RESULTS}/models/{{model}}/epoch-{{epoch}}/state.safetensors",
-        losses=f"{RESULTS}/models/{{model}}/epoch-{{epoch}}/losses.csv",
-        provenance=f"{RESULTS}/models/{{model}}/epoch-{{epoch}}/weights.safetensors.provenance.json",
+        SNAPSHOT,
+        provenance=records(*SNAPSHOT),
     log:
         f"{RESULTS}/logs/train/{{model}}-{{epoch}}.log",
     priority: 10
@@ -35,7 +41,7 @@ rule train:
             epochs=int(wildcards.epoch),
             resume_from=lower_budget(wildcards) if "lower" in input.keys() else None,
             progress=f"{RESULTS}/models/{wildcards.model}/progress-{wildcards.epoch}",
-            output=Path(output.weights).parent,
+            output=Path(output[0]).parent,
         ),
     shell:
         script("train.py")
@@ -47,19 +53,15 @@ rule fit_dip:
         data=DATA,
         stamp=DIP_STAMP,
     output:
-        weights=DIP,
-        curve=f"{RESULTS}/dip/fit.csv",
-        images=f"{RESULTS}/dip/fit.npz",
-        provenance=f"{DIP}.provenance.json",
+        DIP_FILES,
+        provenance=records(*DIP_FILES),
     log:
         f"{RESULTS}/logs/fit_dip.log",
     priority: 20
     conda:
         "../../envs/sample.yaml"
     params:
-        options=lambda wildcards, output: options(
-            **DIP_SPEC, output=Path(output.weights).parent
-        ),
+        options=lambda wildcards, output: options(**DIP_SPEC, output=Path(DIP).parent),
     shell:
         script("fit_dip.py") + " {params.options} --data {input.data:q}"
         " --stamp {input.stamp:q} > {log:q} 2>&1"

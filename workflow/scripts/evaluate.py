@@ -7,7 +7,6 @@ A metric that cannot be computed is null, and `not_computed` says why; so it is 
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
@@ -15,10 +14,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 import numpy as np
 import torch
 
-from ddpm_dip import errors, files
+from ddpm_dip import errors, files, provenance
 from ddpm_dip.display import DISPLAYS, to_rgb_uint8, to_uint8
 from ddpm_dip.metrics.classifier import classifier_features, load_classifier
-from ddpm_dip.metrics.frechet import frechet_distance
+from ddpm_dip.metrics.frechet import bootstrap_sd, frechet_distance
+
+METRICS = ("fd_classifier", "fd_classifier_sd", "fd_classifier_floor", "fid_inception")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # of Inception; the classifier is small
 
 
 def main() -> None:
@@ -30,10 +32,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="metrics to write, .json")
     parser.add_argument("--stamp", type=Path, help="the workflow's stamp, copied into the provenance")
     arguments = parser.parse_args()
-    started = time.time()
+    job = provenance.Job(arguments.stamp, __file__)
 
-    archive = files.read_npz(arguments.samples)
-    reference = files.read_npz(arguments.reference)
+    archive = files.read_npz(job.input(arguments.samples))
+    reference = files.read_npz(job.input(arguments.reference))
     samples, cell = torch.from_numpy(archive["samples"]), json.loads(str(archive["cell"]))
     n, (size_a, size_b) = len(samples), reference["halves"].tolist()
 
@@ -44,16 +46,17 @@ def main() -> None:
     no_classifier = None if arguments.classifier else "the data set has no labels"
     inception_status = {"weights": None, "not_computed": "not asked for, or no Inception weights at hand"}
     if arguments.inception:
-        inception_status = files.read_json(arguments.inception)
+        inception_status = files.read_json(job.input(arguments.inception))
     not_computed = {
         "fd_classifier": no_classifier or diverged or too_few,
+        "fd_classifier_sd": no_classifier or diverged or too_few,
         "fd_classifier_floor": no_classifier or too_many or too_few,
         "fid_inception": inception_status["not_computed"] or diverged or too_few,
         "image_mean_sd": diverged,
     }
 
     if arguments.classifier:
-        classifier = load_classifier(arguments.classifier)
+        classifier = load_classifier(job.input(arguments.classifier))
         takes, has = classifier.image_shape, tuple(samples.shape[1:])
         if takes != has:
             raise errors.UserError(f"{arguments.samples}: images of {has}, but the classifier takes {takes}")
@@ -61,7 +64,7 @@ def main() -> None:
         from ddpm_dip.metrics.inception import inception_features, load_inception  # slow to import
 
         weights = arguments.inception.with_name(inception_status["weights"])
-        inception = load_inception(weights).to("cuda" if torch.cuda.is_available() else "cpu")
+        inception = load_inception(weights).to(DEVICE)
 
     def reference_features(name: str) -> np.ndarray:
         if name not in reference:
@@ -69,40 +72,30 @@ def main() -> None:
             raise errors.UserError(f"{arguments.reference}: has no {name}; make it with {option}")
         return reference[name]
 
-    def measure(metric: str, display: str) -> float:
-        show = DISPLAYS[display]
-        if metric == "fid_inception":
-            features = inception_features(inception, to_rgb_uint8(show(samples)))
-            return frechet_distance(reference_features(f"inception_{display}_a"), features)
-        if metric == "fd_classifier":
-            features = classifier_features(classifier, to_uint8(show(samples)).float() / 255)
-        else:  # the floor: half B plays the samples
-            features = reference_features(f"classifier_{display}_b")[:n]
-        return frechet_distance(reference_features(f"classifier_{display}_a"), features)
+    def measure(display: str) -> dict[str, float]:
+        shown, found = DISPLAYS[display](samples), dict.fromkeys(METRICS)
+        if not not_computed["fid_inception"]:
+            features = inception_features(inception, to_rgb_uint8(shown))
+            found["fid_inception"] = frechet_distance(reference_features(f"inception_{display}_a"), features)
+        if not not_computed["fd_classifier"]:
+            half_a = reference_features(f"classifier_{display}_a")
+            features = classifier_features(classifier, to_uint8(shown).float() / 255)
+            found["fd_classifier"] = frechet_distance(half_a, features)
+            found["fd_classifier_sd"] = bootstrap_sd(half_a, features)
+        if not not_computed["fd_classifier_floor"]:  # half B plays the samples
+            half_a, half_b = (reference_features(f"classifier_{display}_{half}") for half in "ab")
+            found["fd_classifier_floor"] = frechet_distance(half_a, half_b[:n])
+        return found
 
-    displays = {
-        display: {
-            metric: None if not_computed[metric] else measure(metric, display)
-            for metric in ("fd_classifier", "fd_classifier_floor", "fid_inception")
-        }
-        for display in DISPLAYS
-    }
     image_means = samples.double().mean((1, 2, 3))
     metrics = cell | {
         "n_reference": size_a,
         "image_mean_sd": None if diverged else image_means.std(correction=0).item(),
-        "displays": displays,
+        "displays": {display: measure(display) for display in DISPLAYS},
         "not_computed": {metric: reason for metric, reason in not_computed.items() if reason},
     }
     files.write_json(arguments.output, metrics)
-    paths = (arguments.samples, arguments.reference, arguments.classifier, arguments.inception)
-    files.write_provenance(
-        arguments.output,
-        spec=cell,
-        inputs=[path for path in paths if path],
-        started=started,
-        stamp=arguments.stamp,
-    )
+    job.finish(arguments.output, spec=cell, seed=cell.get("seed"), device=DEVICE)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,11 @@ Where they cannot be fetched, the output says why, and the FID is not computed; 
 import argparse
 import shutil
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
-from ddpm_dip import errors, files
+from ddpm_dip import errors, files, provenance
 from ddpm_dip.metrics.inception import WEIGHTS_SHA256, check_weights, fetch_weights
 
 
@@ -26,12 +25,12 @@ def main() -> None:
     parser.add_argument("--from", dest="source", type=Path, help="file to copy, instead of a download")
     parser.add_argument("--stamp", type=Path, help="the workflow's stamp, copied into the provenance")
     arguments = parser.parse_args()
-    started = time.time()
+    job = provenance.Job(arguments.stamp, __file__)
 
     weights = arguments.output.with_name("weights.pth")
     status = {"weights": weights.name, "not_computed": None}
     if arguments.source:
-        check_weights(arguments.source)
+        check_weights(job.input(arguments.source))
         files.write_atomic(weights, lambda temporary: shutil.copyfile(arguments.source, temporary))
     else:
         try:
@@ -40,13 +39,7 @@ def main() -> None:
             status = {"weights": None, "not_computed": str(error)}
             print(f"FID by Inception will not be computed: {error}")
     files.write_json(arguments.output, status)
-    files.write_provenance(
-        arguments.output,
-        spec={"sha256": WEIGHTS_SHA256},
-        inputs=[arguments.source] if arguments.source else [],
-        started=started,
-        stamp=arguments.stamp,
-    )
+    job.finish(arguments.output, spec={"sha256": WEIGHTS_SHA256})
 
 
 if __name__ == "__main__":

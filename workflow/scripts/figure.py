@@ -2,12 +2,11 @@
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
-from ddpm_dip import errors, figures, files
+from ddpm_dip import errors, figures, provenance
 
 
 def main() -> None:
@@ -35,17 +34,16 @@ def main() -> None:
     parser.add_argument("--stamp", metavar="JSON", help="a stamp file to copy into the provenance")
     args = parser.parse_args()
 
-    started = time.time()
+    job = provenance.Job(args.stamp, __file__)
     options = {}
     for option in args.option:
         key, equals, value = option.partition("=")
         if not equals:
             raise errors.UserError(f"--option {option}: right is KEY=VALUE")
         options[key] = value
-    drawing = figures.draw(args.name, args.inputs, options)
+    drawing = figures.draw(args.name, [job.input(path) for path in args.inputs], options)
     figures.save(drawing, args.output)
-    spec = {"figure": args.name, "options": options}
-    files.write_provenance(args.output, spec=spec, inputs=args.inputs, started=started, stamp=args.stamp)
+    job.finish(args.output, spec={"figure": args.name, "options": options})
 
 
 if __name__ == "__main__":

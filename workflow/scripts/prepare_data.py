@@ -1,7 +1,6 @@
 """Prepare a dataset: read or download it, resize it, split it into train and reference, write one .npz."""
 
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
@@ -10,7 +9,7 @@ import argparse
 
 import numpy as np
 
-from ddpm_dip import data, errors, files
+from ddpm_dip import data, errors, files, provenance
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -33,8 +32,8 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    started = time.time()
     arguments = parse_arguments()
+    job = provenance.Job(arguments.stamp, __file__)
     options = data.Options(
         dataset=arguments.dataset,
         root=arguments.root,
@@ -48,7 +47,9 @@ def main() -> None:
     files.write_npz(arguments.output, **parts)
 
     parts_with_labels = {part: parts[f"{part}_labels"] for part in ("train", "reference")}
-    files.write_provenance(
+    for path in loaded.files:
+        job.input(path)
+    job.finish(
         arguments.output,
         spec={
             "dataset": options.dataset,
@@ -56,11 +57,8 @@ def main() -> None:
             "image_size": options.image_size,
             "channels": options.channels,
             "reference": arguments.reference,
-            "seed": arguments.seed,
         },
-        inputs=list(loaded.files),
-        started=started,
-        stamp=arguments.stamp,
+        seed=arguments.seed,
         image_shape=list(loaded.images.shape[1:]),
         counts={"train": len(parts["train"]), "reference": len(parts["reference"])},
         classes={

@@ -2,12 +2,11 @@
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
-from ddpm_dip import errors, files, report, tables
+from ddpm_dip import errors, files, provenance, report, tables
 
 
 def main() -> None:
@@ -26,25 +25,23 @@ def main() -> None:
     parser.add_argument("--stamp", metavar="JSON", help="a stamp file to copy into the provenance")
     args = parser.parse_args()
 
-    started = time.time()
-    paths = {path.stem: path for path in args.tables}
+    job = provenance.Job(args.stamp, __file__)
+    paths = {path.stem: job.input(path) for path in args.tables}
     if "cells" not in paths:
         raise errors.UserError("--tables: cells.csv is missing")
-    config = files.read_json(args.config)
+    config = files.read_json(job.input(args.config))
     cells = tables.read_cells(paths["cells"])
     timing = tables.read_csv(paths["timing"], tables.TIMING_COLUMNS) if "timing" in paths else None
     training = tables.read_csv(paths["training"], tables.TRAINING_COLUMNS) if "training" in paths else None
-    beside = files.provenance_path(paths["cells"])
+    beside = provenance.beside(paths["cells"])
     reasons = files.read_json(beside).get("not_computed", {}) if beside.exists() else {}
-    suffix = ".provenance.json"
-    provenance = {path.removesuffix(suffix): files.read_json(path) for path in args.provenance}
+    records = {path.removesuffix(provenance.SUFFIX): files.read_json(path) for path in args.provenance}
 
-    images = {path.name: path.read_bytes() for path in args.figures}
-    html = report.page(config, cells, timing, training, images, provenance, reasons)
+    images = {path.name: job.input(path).read_bytes() for path in args.figures}
+    html = report.page(config, cells, timing, training, images, records, reasons)
     files.write_text(args.output, html)
     files.write_text(args.summary, report.summary(cells, timing, config, args.output))
-    inputs = [args.config, *args.tables, *args.figures]
-    files.write_provenance(args.output, spec={"report": True}, inputs=inputs, started=started, stamp=args.stamp)
+    job.finish(args.output, args.summary, spec={})
 
 
 if __name__ == "__main__":

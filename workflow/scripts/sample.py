@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
@@ -11,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 import numpy as np
 import torch
 
-from ddpm_dip import backends, errors, files, generation, warm_starts
+from ddpm_dip import backends, errors, files, generation, provenance, warm_starts
 
 BATCH = 64
 FRAMES = 40  # of the first SHOWN samples, for the denoising GIFs
@@ -47,20 +46,21 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    started = time.time()
     args = parse_arguments()
+    job = provenance.Job(args.stamp, __file__)
     args.backend = backends.resolve(args.backend)
     torch.set_num_threads(args.threads)
-    train = files.read_npz(args.data)["train"]
+    train = files.read_npz(job.input(args.data))["train"]
     image_shape = train.shape[1:]
     alone = args.sampler == "none"
     steps = 0 if alone else args.steps
     net = None
     if not alone:
-        net = generation.load_unet(args.weights, image_shape, args.backend, min(BATCH, args.n), args.threads)
+        weights = job.input(args.weights)
+        net = generation.load_unet(weights, image_shape, args.backend, min(BATCH, args.n), args.threads)
     dip = None
     if args.dip:
-        dip = generation.load_dip(args.dip, image_shape[0], args.backend, min(BATCH, args.n), args.threads)
+        dip = generation.load_dip(job.input(args.dip), image_shape[0], args.backend, min(BATCH, args.n), args.threads)
     warm_start = warm_starts.find(args.start)
 
     frame_steps = set(np.linspace(0, steps, min(FRAMES, steps + 1)).round().astype(int))
@@ -92,13 +92,10 @@ def main() -> None:
         frame_timesteps=np.array(list(frames)),
         cell=np.array(args.cell),
     )
-    files.write_provenance(
+    job.finish(
         args.output,
-        spec={key: getattr(args, key) for key in ("start", "passes", "sampler", "steps", "clip_x0", "n", "seed")},
-        inputs=[path for path in (args.data, args.weights, args.dip) if path],
-        started=started,
-        stamp=args.stamp,
-        device="cpu",
+        spec={key: getattr(args, key) for key in ("start", "passes", "sampler", "steps", "clip_x0", "n")},
+        seed=args.seed,
         backend=args.backend,
         threads=args.threads,
     )

@@ -2,12 +2,11 @@
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
-from ddpm_dip import errors, files, tables
+from ddpm_dip import errors, files, provenance, tables
 
 
 def main() -> None:
@@ -29,10 +28,10 @@ def main() -> None:
         sub.add_argument("--stamp", metavar="JSON", help="a stamp file to copy into the provenance")
     args = parser.parse_args()
 
-    started = time.time()
+    job = provenance.Job(args.stamp, __file__)
     extra = {}
     if args.kind == "cells":
-        records = {path: files.read_json(path) for path in args.inputs}
+        records = {path: files.read_json(job.input(path)) for path in args.inputs}
         table = tables.cells(records)
         extra["not_computed"] = tables.not_computed(records)
     else:
@@ -40,11 +39,9 @@ def main() -> None:
             "training": (tables.TRAINING_COLUMNS, tables.training),
             "timing": (tables.TIMING_COLUMNS, tables.timing),
         }[args.kind]
-        table = gather({path: tables.read_csv(path, columns) for path in args.inputs})
+        table = gather({path: tables.read_csv(job.input(path), columns) for path in args.inputs})
     files.write_text(args.output, table.to_csv(index=False))
-    files.write_provenance(
-        args.output, spec={"table": args.kind}, inputs=args.inputs, started=started, stamp=args.stamp, **extra
-    )
+    job.finish(args.output, spec={"table": args.kind}, **extra)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 import numpy as np
 import torch
 
-from ddpm_dip import backends, errors, files, generation, warm_starts
+from ddpm_dip import backends, errors, files, generation, provenance, warm_starts
 
 COLUMNS = ("method", "passes", "steps", "batch", "device", "backend", "median_s", "q1_s", "q3_s", "repeats")
 WARM_UP_STEPS = 3
@@ -36,15 +36,16 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    started = time.time()
     args = parse_arguments()
+    job = provenance.Job(args.stamp, __file__)
     backend = backends.resolve(args.backend)
     torch.set_num_threads(args.threads)
-    train = files.read_npz(args.data)["train"]
+    train = files.read_npz(job.input(args.data))["train"]
+    weights, dip = job.input(args.weights), job.input(args.dip)
     nets, dips = {}, {}
     for batch in args.batches:
-        nets[batch] = generation.load_unet(args.weights, train.shape[1:], backend, batch, args.threads)
-        dips[batch] = generation.load_dip(args.dip, train.shape[1], backend, batch, args.threads)
+        nets[batch] = generation.load_unet(weights, train.shape[1:], backend, batch, args.threads)
+        dips[batch] = generation.load_dip(dip, train.shape[1], backend, batch, args.threads)
 
     def run(passes: int, batch: int, steps: int) -> float:
         context = generation.make_context(train, range(batch), steps=steps, passes=passes, seed=0, dip=dips[batch])
@@ -68,13 +69,9 @@ def main() -> None:
         row = (method, passes, args.steps, batch, "cpu", backend, median, q1, q3, args.repeats)
         lines.append(",".join(map(str, row)))
     files.write_text(args.output, "\n".join(lines) + "\n")
-    files.write_provenance(
+    job.finish(
         args.output,
         spec={key: getattr(args, key) for key in ("steps", "passes", "batches", "repeats")},
-        inputs=[args.data, args.weights, args.dip],
-        started=started,
-        stamp=args.stamp,
-        device="cpu",
         backend=backend,
         threads=args.threads,
     )

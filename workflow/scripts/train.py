@@ -5,14 +5,13 @@ import csv
 import json
 import shutil
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 import torch
 
-from ddpm_dip import errors, files, training
+from ddpm_dip import errors, files, provenance, training
 from ddpm_dip.diffusion import linear_schedule
 from ddpm_dip.dip_pass import dip_pass
 from ddpm_dip.networks import build_dip
@@ -68,18 +67,17 @@ def load_state(folder: Path, trainer: training.Trainer, trajectory: str) -> bool
 
 
 def main() -> None:
-    started = time.time()
     args = parse_arguments()
+    job = provenance.Job(args.stamp, __file__)
     torch.set_num_threads(args.threads)
-    images = to_model_range(files.read_npz(args.data)["train"])
+    images = to_model_range(files.read_npz(job.input(args.data))["train"])
     image_shape = tuple(images.shape[1:])
-    spec = {
-        key: getattr(args, key) for key in ("network", "batch_size", "lr", "seed", "weights", "ema_decay", "dip_passes")
-    }
-    inputs = [args.data] + ([args.dip] if args.dip else [])
-    code = files.read_json(args.stamp)["code"] if args.stamp else None
-    digests = [files.sha256(path) for path in inputs]
-    trajectory = json.dumps(spec | {"inputs": digests, "code": code}, sort_keys=True)
+    spec = {key: getattr(args, key) for key in ("network", "batch_size", "lr", "weights", "ema_decay", "dip_passes")}
+    if args.dip:
+        job.input(args.dip)
+    code = job.stamp["code"] if job.stamp else None
+    inputs = list(job.inputs.values())
+    trajectory = json.dumps(spec | {"seed": args.seed, "inputs": inputs, "code": code}, sort_keys=True)
 
     trainer = training.start(
         args.network, image_shape, lr=args.lr, seed=args.seed, weights=args.weights, ema_decay=args.ema_decay
@@ -93,9 +91,17 @@ def main() -> None:
         def condition(x_t: torch.Tensor) -> torch.Tensor:
             return dip_pass(dip, x_t, args.dip_passes, image_shape[-1])
 
-    if args.resume_from and not load_state(Path(args.resume_from), trainer, trajectory):
-        raise errors.UserError(f"{args.resume_from}: made with other data, settings or code; delete it and run again")
+    if args.resume_from:
+        lower = Path(args.resume_from)
+        for name in ("state.safetensors", "losses.csv"):
+            provenance.verified(lower / name)
+        if not load_state(lower, trainer, trajectory):
+            raise errors.UserError(f"{lower}: made with other data, settings or code; delete it and run again")
     progress = Path(args.progress)
+    lock = files.lock(progress)
+    if lock is None:  # a workflow that was killed alone leaves its jobs behind
+        print(f"{progress}: another process still trains there; waiting for it", flush=True)
+        lock = files.lock(progress, wait=True)
     if (progress / "state.safetensors").exists():
         later = json.loads(files.read_safetensors(progress / "state.safetensors")[1]["trainer"])["epoch"]
         if trainer.epoch < later <= args.epochs and load_state(progress, trainer, trajectory):
@@ -120,15 +126,8 @@ def main() -> None:
     }
     weights = output / "weights.safetensors"
     files.write_safetensors(weights, training.sampling_weights(trainer), header)
-    files.write_provenance(
-        weights,
-        spec=spec | {"epochs": args.epochs},
-        inputs=inputs,
-        started=started,
-        stamp=args.stamp,
-        device="cpu",
-        threads=args.threads,
-    )
+    outputs = [weights, output / "state.safetensors", output / "losses.csv"]
+    job.finish(*outputs, spec=spec | {"epochs": args.epochs}, seed=args.seed, threads=args.threads)
     shutil.rmtree(progress, ignore_errors=True)
 
 

@@ -2,14 +2,13 @@
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 import torch
 
-from ddpm_dip import errors, files
+from ddpm_dip import errors, files, provenance
 from ddpm_dip.metrics.classifier import accuracy, train_classifier
 
 
@@ -21,9 +20,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="weights to write, .safetensors")
     parser.add_argument("--stamp", type=Path, help="the workflow's stamp, copied into the provenance")
     arguments = parser.parse_args()
-    started = time.time()
+    job = provenance.Job(arguments.stamp, __file__)
 
-    data = files.read_npz(arguments.data)
+    data = files.read_npz(job.input(arguments.data))
     if len(data["train_labels"]) == 0:
         raise errors.UserError(f"{arguments.data}: the data set has no labels to train a classifier on")
     parts = {part: torch.from_numpy(data[part]).float() / 255 for part in ("train", "reference")}
@@ -44,14 +43,7 @@ def main() -> None:
         "accuracy": f"{score:.4f}",
     }
     files.write_safetensors(arguments.output, net.state_dict(), header)
-    files.write_provenance(
-        arguments.output,
-        spec=header,
-        inputs=[arguments.data],
-        started=started,
-        stamp=arguments.stamp,
-        losses=losses,
-    )
+    job.finish(arguments.output, spec=header, seed=arguments.seed, losses=losses)
     print(f"accuracy on the reference part: {score:.2%}")
 
 

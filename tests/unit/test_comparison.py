@@ -1,0 +1,65 @@
+"""make diff: what differs between two runs, held against differences made by hand."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import made_study
+import pytest
+
+from ddpm_dip import comparison, files, tables
+
+SCRIPT = Path(__file__).resolve().parents[2] / "workflow/tools/diff.py"
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """B has another learning rate, one cell less, one more, and its DIP cells are 3 further away."""
+    folders = tmp_path / "a", tmp_path / "b"
+    config = {"study": "x", "training": {"lr": 0.001, "batch_size": 32}, "models": [{"name": "hw4", "epochs": [2, 4]}]}
+    other = copy.deepcopy(config)
+    other["training"]["lr"], other["models"][0]["epochs"] = 0.002, [2, 4, 8]
+    kept = [made_study.cell(steps=steps, start=start) for steps in (100, 200) for start in ("noise", "mean-image")]
+    kept.append(made_study.cell("", None, "dip", 2, "none", 0))
+    for folder, settings, extra in ((folders[0], config, 300), (folders[1], other, 400)):
+        files.write_json(folder / "config.json", settings)
+        records = {str(i): made_study.metrics(c) for i, c in enumerate([*kept, made_study.cell(steps=extra)])}
+        for record in records.values():
+            for values in record["displays"].values():
+                values["fd_classifier"] = 10.0 + 3 * (folder.name == "b" and record["start"] == "mean-image")
+                values["fd_classifier_sd"] = 0.3 if folder.name == "a" else 0.4
+        files.write_text(folder / "tables/cells.csv", tables.cells(records).to_csv(index=False))
+    return folders
+
+
+def test_settings_cells_and_differences(runs, tmp_path):
+    done = subprocess.run(
+        [sys.executable, SCRIPT, *runs, "--csv", tmp_path / "diff.csv"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "  training.lr: 0.001 -> 0.002" in lines and "  models.hw4.epochs: [2, 4] -> [2, 4, 8]" in lines
+    assert not any("batch_size" in line for line in lines)
+    assert lines[lines.index("cells in A alone: 1") + 1] == "  hw4, 20 epochs, DDPM, K = 300"
+    assert lines[lines.index("cells in B alone: 1") + 1] == "  hw4, 20 epochs, DDPM, K = 400"
+    assert "cells in both: 5" in lines
+    minmax = lines[lines.index("fd_classifier, minmax") :]
+    mean_image = next(line for line in minmax if "mean image+DDPM, K = 100" in line)
+    assert mean_image.split()[-5:] == ["10", "13", "+3", "0.5", "1.300"]
+    assert "  B - A over 5 cells: median +0, quartiles +0 to +3" in minmax
+    assert "  differences beyond two sd: 2 of 5" in minmax
+    assert "fid_inception" not in done.stdout  # in neither run
+    written = tables.read_csv(tmp_path / "diff.csv", [*comparison.CELL, "fd_classifier_diff_sd"])
+    assert len(written) == 10 and written["fd_classifier_diff"].max() == 3
+
+
+def test_a_run_compared_with_itself_has_no_difference(runs):
+    done = subprocess.run([sys.executable, SCRIPT, runs[0], runs[0]], capture_output=True, text=True)
+    assert "settings: none differ" in done.stdout and "alone" not in done.stdout.replace("DIP(2) alone", "")
+    assert "differences beyond two sd: 0 of 6" in done.stdout
+
+
+def test_an_unfinished_study_is_named(runs, tmp_path):
+    done = subprocess.run([sys.executable, SCRIPT, runs[0], tmp_path], capture_output=True, text=True)
+    assert done.returncode == 1 and "has no tables/cells.csv" in done.stderr and "Traceback" not in done.stderr
