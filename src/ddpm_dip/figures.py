@@ -25,6 +25,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageDraw, ImageFont
 
+from . import display as displays
 from . import files, tables
 from . import published as study
 from .errors import UserError
@@ -69,13 +70,13 @@ def draw(name: str, inputs: list[Path], options: dict[str, str] | None = None) -
     return function([Path(path) for path in inputs], **options)
 
 
-def save(drawing: Figure | list[Image.Image], path: Path | str) -> None:
-    """Write a figure as PNG, frames as GIF. Raises UserError where the path ends otherwise."""
+def save(drawing: Figure | list[Image.Image], path: Path | str, dpi: int = DPI) -> None:
+    """Write a figure as PNG (at `dpi`), frames as GIF. Raises UserError where the path ends otherwise."""
     right = ".png" if isinstance(drawing, Figure) else ".gif"
     if Path(path).suffix != right:
         raise UserError(f"{path}: this figure is a {right} file")
     if isinstance(drawing, Figure):
-        files.write_atomic(path, lambda part: drawing.savefig(part, dpi=drawing.dpi, metadata={"Software": None}))
+        files.write_atomic(path, lambda part: drawing.savefig(part, dpi=dpi, metadata={"Software": None}))
         plt.close(drawing)
     else:
         data = _gif(drawing)
@@ -627,14 +628,10 @@ def _samples(path: Path) -> tuple[dict[str, np.ndarray], dict]:
 
 def _shown(images: np.ndarray, display: str) -> np.ndarray:
     """(N, C, H, W) raw floats to (N, H, W, 3) uint8 as that display shows them."""
-    import torch
-
-    from . import display as displays
-
     if display not in displays.DISPLAYS:
         raise UserError(f"display {display}: unknown; right is one of {', '.join(displays.DISPLAYS)}")
-    raw = torch.from_numpy(np.ascontiguousarray(images, np.float32))
-    return displays.to_rgb_uint8(displays.DISPLAYS[display](raw)).permute(0, 2, 3, 1).numpy()
+    shown = displays.DISPLAYS[display](images.astype(np.float32))
+    return displays.to_rgb_uint8(np.nan_to_num(shown)).transpose(0, 2, 3, 1)
 
 
 def _enlarge(image: np.ndarray, scale: int) -> np.ndarray:

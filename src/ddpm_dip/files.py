@@ -57,10 +57,14 @@ def remove_leftovers(folder: Path | str, older_than: float = 600) -> None:
 def lock(folder: Path | str, wait: bool = False) -> int | None:
     """An exclusive lock on a folder, made where it is missing: held as long as this process lives, however it ends.
 
-    Returns the folder's open descriptor, which holds the lock, or None where another process has it.
+    Returns the folder's open descriptor, which holds the lock, or None where another process has it. Raises UserError
+    where the folder cannot be made.
     """
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:

@@ -108,9 +108,9 @@ def test_metrics_of_real_images_equal_the_floor(folder):
 def test_floor_is_half_b_against_half_a(folder):
     import torch
 
-    reference = torch.from_numpy(np.load(folder / "data.npz")["reference"]) / 127.5 - 1
+    reference = np.load(folder / "data.npz")["reference"].astype(np.float32) / 127.5 - 1
     net = load_classifier(folder / "classifier.safetensors")
-    features = classifier_features(net, to_uint8(minmax(reference)).float() / 255)
+    features = classifier_features(net, torch.from_numpy(to_uint8(minmax(reference))).float() / 255)
     metrics = evaluate(folder, np.random.default_rng(0).normal(size=(40, 1, 8, 8)))
     values = metrics["displays"]["minmax"]
     expected = frechet_distance(features[:40], features[40:80])

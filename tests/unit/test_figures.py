@@ -273,7 +273,9 @@ def test_script_draws_at_report_width_with_provenance(tables_dir, tmp_path):
     assert result.returncode == 0, result.stderr
     assert Image.open(out).width == figures.WIDTH * figures.DPI
     record = json.loads(Path(f"{out}.provenance.json").read_text())
-    assert record["spec"] == {"figure": "loss", "options": {"published": "true"}}
+    assert record["spec"] == {"figure": "loss", "options": {"published": "true"}, "dpi": figures.DPI}
     first = out.read_bytes()
     subprocess.run(command, check=True, timeout=120)
     assert out.read_bytes() == first  # the same inputs give the same file
+    subprocess.run([*command, "--dpi", "75"], check=True, timeout=120)
+    assert Image.open(out).width == figures.WIDTH * 75

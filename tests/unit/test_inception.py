@@ -78,7 +78,10 @@ def test_fid_is_pytorch_fids(stand_in, tmp_path, monkeypatch):
     )
 
     net = inception.load_inception(stand_in, verify=False)
-    features = {name: inception.inception_features(net, to_rgb_uint8(x), 2) for name, x in sets.items()}
+    features = {
+        name: inception.inception_features(net, torch.from_numpy(to_rgb_uint8(x.numpy())), 2)
+        for name, x in sets.items()
+    }
     assert features["a"].shape == (4, 2048)
     assert frechet_distance(features["a"], features["b"]) == pytest.approx(theirs, rel=1e-6)
 
@@ -114,7 +117,7 @@ def test_scripts_compute_fid(as_published, tmp_path, monkeypatch):
     )
     net = inception.load_inception(weights)
     for name, show in DISPLAYS.items():
-        halves = [to_rgb_uint8(show(x)) for x in (reference[:3] / 127.5 - 1, samples)]
+        halves = [torch.from_numpy(to_rgb_uint8(show(x.numpy()))) for x in (reference[:3] / 127.5 - 1, samples)]
         expected = frechet_distance(*[inception.inception_features(net, half) for half in halves])
         assert metrics["displays"][name]["fid_inception"] == pytest.approx(expected, rel=1e-4)
 

@@ -2,16 +2,17 @@
 
 import csv
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from conftest import jobs, snakemake
 from PIL import Image
 
 from ddpm_dip import files, tables
@@ -21,34 +22,13 @@ TINY = Path(__file__).with_name("tiny.yaml")
 pytestmark = pytest.mark.slow
 
 
-def snakemake(folder: Path, *options: object, overlay: dict | None = None) -> subprocess.CompletedProcess:
-    """Run it on the tiny study, with `overlay` laid over its settings."""
-    changed = folder / "overlay.yaml"
-    changed.write_text(yaml.safe_dump(overlay or {}))
-    command = [sys.executable, "-m", "snakemake", "--cores", 2, "--configfile", TINY, changed]
-    command += ["--directory", folder, *options]
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, env=environment)
-
-
-def planned(folder: Path, overlay: dict | None = None) -> dict[str, int]:
+def planned(folder: Path, overlay: dict | None = None) -> Counter:
     """Jobs by rule that a dry run would do."""
-    done = snakemake(folder, "-n", overlay=overlay)
-    assert done.returncode == 0, done.stdout + done.stderr
-    table = re.search(r"^job +count\n[- ]+\n(.*?)\n\n", done.stdout, re.M | re.S)
-    jobs = dict(line.split() for line in table[1].splitlines()) if table else {}
-    assert table or "Nothing to be done" in done.stdout + done.stderr
-    return {rule: int(count) for rule, count in jobs.items() if rule not in ("all", "total")}
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """The results folder of a finished run, in a folder with a space and an umlaut in its name."""
-    folder = tmp_path_factory.mktemp("a studý")
-    done = snakemake(folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "report/index.html" in done.stdout.strip().splitlines()[-1]  # the summary closes a run
-    return folder / "results" / "tiny"
+    rules = {"data": "prepare_data", "dip": "fit_dip", "models": "train", "classifier": "train_classifier"}
+    rules |= {"samples": "sample", "metrics": "evaluate", "timing": "time_sampling", "figures": "figure"}
+    return Counter(
+        rules.get(kind := path.split("/")[0], kind) for path in jobs(snakemake(folder, "-n", overlay=overlay))
+    )
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -18,10 +18,12 @@ from ddpm_dip import code, data, errors, files, provenance, study
 
 try:
     study.check(config, ROOT / "workflow/schemas/config.schema.yaml")
+    RESULTS = f"results/{config['study']}"
+    # One run a study at a time: the lock is the process's own, so that a killed run leaves none behind.
+    LOCK = files.lock(RESULTS) if workflow.is_main_process else None
 except errors.UserError as error:
     raise WorkflowError(str(error))
 
-RESULTS = f"results/{config['study']}"
 SCRIPTS = ROOT / "workflow/scripts"
 MODELS = {model["name"]: model for model in config["models"]}
 CELLS = {cell.path: cell for cell in study.all_cells(config)}
@@ -38,8 +40,6 @@ PYTHON = "python" if CONDA else shlex.quote(sys.executable)
 BACKEND = config["sampling"]["backend"]
 if BACKEND == "auto":
     BACKEND = "openvino" if CONDA or find_spec("openvino") else "torch"
-# One run a study at a time: the lock is the process's own, so that a killed run leaves none behind.
-LOCK = files.lock(RESULTS) if workflow.is_main_process else None
 OLD = 946_684_800  # 2000-01-01, older than any result: the time of what shall make nothing run
 STAMPS = {}  # result -> digest of its stamp
 MADE = set()  # results that are there and made as their stamps say

@@ -6,6 +6,8 @@ for name, (_, inputs) in WANTED_TABLES.items():
     stamp("tables", name, {}, [f"{TABLES}/{name}.csv"], inputs)
 for name, (kind, inputs, settings, _) in WANTED_FIGURES.items():
     spec = {"figure": kind, "options": settings}
+    if name.endswith(".png"):
+        spec |= config["figures"]
     stamp("figure", name, spec, [f"{FIGURES}/{name}"], inputs)
 
 REPORT_INPUTS = {
@@ -81,7 +83,8 @@ rule figure:
                 f"{key}={value}"
                 for key, value in WANTED_FIGURES[wildcards.figure][2].items()
             ]
-            or None
+            or None,
+            **config["figures"],
         ),
     shell:
         script("figure.py")

@@ -36,10 +36,10 @@ def main() -> None:
 
     archive = files.read_npz(job.input(arguments.samples))
     reference = files.read_npz(job.input(arguments.reference))
-    samples, cell = torch.from_numpy(archive["samples"]), json.loads(str(archive["cell"]))
+    samples, cell = archive["samples"], json.loads(str(archive["cell"]))
     n, (size_a, size_b) = len(samples), reference["halves"].tolist()
 
-    bad = int((~samples.isfinite()).flatten(1).any(1).sum())
+    bad = int((~np.isfinite(samples)).any((1, 2, 3)).sum())
     diverged = f"the chain diverged: {bad} of {n} samples have NaN or infinite values" if bad else None
     too_few = "fewer than 2 samples or reference images have no covariance" if min(n, size_a) < 2 else None
     too_many = f"half B of the reference has {size_b} images, not {n}" if n > size_b else None
@@ -75,11 +75,11 @@ def main() -> None:
     def measure(display: str) -> dict[str, float]:
         shown, found = DISPLAYS[display](samples), dict.fromkeys(METRICS)
         if not not_computed["fid_inception"]:
-            features = inception_features(inception, to_rgb_uint8(shown))
+            features = inception_features(inception, torch.from_numpy(to_rgb_uint8(shown)))
             found["fid_inception"] = frechet_distance(reference_features(f"inception_{display}_a"), features)
         if not not_computed["fd_classifier"]:
             half_a = reference_features(f"classifier_{display}_a")
-            features = classifier_features(classifier, to_uint8(shown).float() / 255)
+            features = classifier_features(classifier, torch.from_numpy(to_uint8(shown)).float() / 255)
             found["fd_classifier"] = frechet_distance(half_a, features)
             found["fd_classifier_sd"] = bootstrap_sd(half_a, features)
         if not not_computed["fd_classifier_floor"]:  # half B plays the samples
@@ -87,10 +87,10 @@ def main() -> None:
             found["fd_classifier_floor"] = frechet_distance(half_a, half_b[:n])
         return found
 
-    image_means = samples.double().mean((1, 2, 3))
+    image_means = samples.astype(np.float64).mean((1, 2, 3))
     metrics = cell | {
         "n_reference": size_a,
-        "image_mean_sd": None if diverged else image_means.std(correction=0).item(),
+        "image_mean_sd": None if diverged else image_means.std(),
         "displays": {display: measure(display) for display in DISPLAYS},
         "not_computed": {metric: reason for metric, reason in not_computed.items() if reason},
     }

@@ -31,6 +31,7 @@ def main() -> None:
         metavar="KEY=VALUE",
         help="options of the figure; a wrong key is answered with the right ones",
     )
+    parser.add_argument("--dpi", type=errors.at_least(1), default=figures.DPI, help="dots per inch of a .png")
     parser.add_argument("--stamp", metavar="JSON", help="a stamp file to copy into the provenance")
     args = parser.parse_args()
 
@@ -42,8 +43,8 @@ def main() -> None:
             raise errors.UserError(f"--option {option}: right is KEY=VALUE")
         options[key] = value
     drawing = figures.draw(args.name, [job.input(path) for path in args.inputs], options)
-    figures.save(drawing, args.output)
-    job.finish(args.output, spec={"figure": args.name, "options": options})
+    figures.save(drawing, args.output, args.dpi)
+    job.finish(args.output, spec={"figure": args.name, "options": options, "dpi": args.dpi})
 
 
 if __name__ == "__main__":

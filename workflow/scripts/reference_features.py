@@ -32,7 +32,7 @@ def main() -> None:
     arguments = parser.parse_args()
     job = provenance.Job(arguments.stamp, __file__)
 
-    reference = to_model_range(files.read_npz(job.input(arguments.data))["reference"])
+    reference = to_model_range(files.read_npz(job.input(arguments.data))["reference"]).numpy()
     middle = len(reference) // 2
     halves = {"a": reference[:middle], "b": reference[middle:]}
     pictures = {f"{name}_{half}": show(x) for name, show in DISPLAYS.items() for half, x in halves.items()}
@@ -41,7 +41,7 @@ def main() -> None:
     if arguments.classifier:
         classifier = load_classifier(job.input(arguments.classifier))
         for name, x in pictures.items():
-            arrays[f"classifier_{name}"] = classifier_features(classifier, to_uint8(x).float() / 255)
+            arrays[f"classifier_{name}"] = classifier_features(classifier, torch.from_numpy(to_uint8(x)).float() / 255)
     weights = files.read_json(job.input(arguments.inception))["weights"] if arguments.inception else None
     if weights:
         from ddpm_dip.metrics.inception import (  # slow to import
@@ -52,7 +52,7 @@ def main() -> None:
         inception = load_inception(arguments.inception.with_name(weights))
         inception.to(DEVICE)
         for name, x in pictures.items():
-            arrays[f"inception_{name}"] = inception_features(inception, to_rgb_uint8(x))
+            arrays[f"inception_{name}"] = inception_features(inception, torch.from_numpy(to_rgb_uint8(x)))
 
     files.write_npz(arguments.output, **arrays)
     job.finish(arguments.output, spec={}, device=DEVICE)

@@ -1,0 +1,188 @@
+"""Stopped at any moment, in any stage, by any signal: the same command goes on, and ends with the same bytes.
+
+By hand, longer: `STOP_ROUNDS=3 STOP_STUDY=tiny pytest -s tests/workflow/test_stops.py -k random`.
+"""
+
+import contextlib
+import csv
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT, command, environment, jobs, snakemake
+
+from ddpm_dip import adoption, files
+
+pytestmark = pytest.mark.slow
+STUDY = os.environ.get("STOP_STUDY", "micro")
+STAGES = ["prepare_data", "fit_dip", "train", "train_classifier", "reference_features", "sample", "evaluate"]
+STAGES += ["time_sampling", "tables", "figure", "report"]
+# who gets which signal: the whole group, as Ctrl-C in a terminal or a batch system does; Snakemake alone; one job
+WAYS = [("tree", signal.SIGINT), ("tree", signal.SIGTERM), ("tree", signal.SIGKILL)]
+WAYS += [("main", signal.SIGINT), ("main", signal.SIGTERM), ("main", signal.SIGKILL), ("job", signal.SIGKILL)]
+
+
+def scripts(process: psutil.Process, stage: str) -> list[psutil.Process]:
+    """Running Python processes below `process` that run the script of `stage` or of a later one."""
+    names = {f"{name}.py" for name in STAGES[STAGES.index(stage) :]}
+    found = []
+    for child in process.children(recursive=True):
+        try:
+            words = child.cmdline()
+        except psutil.Error:
+            continue
+        if len(words) > 1 and "python" in Path(words[0]).name and Path(words[1]).name in names:
+            found.append(child)
+    return found
+
+
+def stop(folder: Path, stage: str, way: tuple[str, signal.Signals], delay: float) -> bool:
+    """Start the run, and stop it `delay` seconds after a job of `stage` or a later one began. False where none did."""
+    with open(folder / "stopped.log", "ab") as log:
+        words = command(folder, study=STUDY)
+        run = subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=log, stderr=log, start_new_session=True)
+    main = psutil.Process(run.pid)
+    while not scripts(main, stage):
+        if run.poll() is not None:
+            return False
+        time.sleep(0.02)
+    time.sleep(delay)
+    who, what = way
+    everyone = [main, *main.children(recursive=True)]
+    targets = {"tree": everyone, "main": [main], "job": scripts(main, stage)[:1]}[who]
+    for process in targets:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(what)
+    run.wait(120)
+    if who != "main":  # what Snakemake leaves running when it is killed alone, the next run has to bear
+        psutil.wait_procs(everyone, timeout=60)
+    return True
+
+
+def outcome(results: Path) -> dict[str, object]:
+    """Digests of weights, states, samples, features and metrics; losses without their seconds."""
+    kinds = ("data", "dip", "models", "classifier", "reference", "samples", "metrics")
+    found = {}
+    for path in sorted(path for kind in kinds for path in (results / kind).rglob("*")):
+        if path.name == "losses.csv":
+            with open(path, newline="") as file:
+                found[str(path.relative_to(results))] = [
+                    (row["model"], row["epoch"], row["loss"]) for row in csv.DictReader(file)
+                ]
+        elif path.is_file() and not path.name.endswith(".provenance.json"):
+            found[str(path.relative_to(results))] = files.sha256(path)
+    found["tables/cells.csv"] = files.sha256(results / "tables/cells.csv")
+    return found
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> dict[str, object]:
+    folder = tmp_path_factory.mktemp("whole")
+    done = snakemake(folder, study=STUDY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return outcome(folder / "results" / STUDY)
+
+
+@pytest.mark.parametrize("turn", range(int(os.environ.get("STOP_ROUNDS", "1"))))
+def test_stopped_at_random_moments(turn, tmp_path, uninterrupted):
+    seed = int(os.environ.get("STOP_SEED", time.time_ns() % 10**6)) + turn
+    rng = random.Random(seed)
+    ways = [rng.choice(WAYS) for _ in STAGES]
+    stopped = []
+    for stage, way in zip(STAGES, ways, strict=True):
+        delay = round(rng.uniform(0, 2.5), 2)
+        if stop(tmp_path, stage, way, delay):
+            stopped.append(f"{stage} after {delay} s by {way[1].name} to the {way[0]}")
+        assert not adoption.examine(tmp_path / "results" / STUDY).altered, (seed, stopped)  # nothing half-written
+    print(f"STOP_SEED={seed}: {len(stopped)} stops:", *stopped, sep="\n  ")
+    done = snakemake(tmp_path, study=STUDY)
+    assert done.returncode == 0, (seed, stopped, done.stdout + done.stderr)
+    assert outcome(tmp_path / "results" / STUDY) == uninterrupted, (seed, stopped)
+    assert not list((tmp_path / "results" / STUDY).rglob("progress-*"))
+    assert len(stopped) >= 8, (seed, stopped)
+    assert jobs(snakemake(tmp_path, "-n", study=STUDY)) == set()
+
+
+def test_no_room_on_the_disk_then_room(tmp_path, uninterrupted):
+    """Files of 1 MB at most, which the weights fit in and the optimizer's state does not: like a disk that fills up."""
+    words = command(tmp_path, study="micro")
+    limited = ["bash", "-c", 'ulimit -f 1000; exec "$@"', "bash", *words]
+    done = subprocess.run(limited, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "progress-0001/state.safetensors: cannot be written: File too large" in text and "Traceback" not in text
+    results = tmp_path / "results/micro"
+    findings = adoption.examine(results)
+    assert results / "data/digits.npz" in findings.adopted and not findings.altered
+    assert not list(results.rglob(f"{files.TEMPORARY}*"))
+    assert snakemake(tmp_path, study="micro").returncode == 0
+    if STUDY == "micro":
+        assert outcome(results) == uninterrupted
+
+
+def test_a_full_file_system_and_a_read_only_one(tmp_path):
+    """The same with a real one, of 4 MB, in a mount namespace of our own."""
+    allowed = subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True)
+    if allowed.returncode:
+        pytest.skip("mounts are not allowed here: a full and a read-only file system are not tried")
+    (tmp_path / "results").mkdir()
+    run = " ".join(f"'{word}'" for word in command(tmp_path, study="micro"))
+    mount = "mount -o remount,size=200m results"
+    script = f"mount -t tmpfs -o size=4m tmpfs results; {run}; echo status $?; {mount}; {run}; echo status $?"
+    script += f"; mount -o remount,ro results; {run}; echo status $?; {run} --forcerun report; echo status $?"
+    words = ["unshare", "-rm", "bash", "-c", f"cd '{tmp_path}'; {script}"]
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True)
+    text = done.stdout + done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("status")] == [
+        "status 1",
+        "status 0",
+        "status 0",  # nothing to do, nothing written
+        "status 1",
+    ], text
+    assert "state.safetensors: cannot be written: No space left on device" in text
+    assert "Write-protected output files" in text and "Traceback" not in text
+
+
+def test_two_runs_of_a_study_at_once(tmp_path):
+    with open(tmp_path / "first.log", "wb") as log:
+        words = command(tmp_path, study="micro")
+        first = subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=log, stderr=log, start_new_session=True)
+    try:
+        while not scripts(psutil.Process(first.pid), "train"):
+            assert first.poll() is None
+            time.sleep(0.05)
+        looked = snakemake(tmp_path, "-n", study="micro")  # looking is allowed
+        assert looked.returncode == 0, looked.stdout + looked.stderr
+        second = snakemake(tmp_path, study="micro", overlay={"seed": 5})
+        text = second.stdout + second.stderr
+        assert second.returncode != 0 and "Traceback" not in text
+        assert "results/micro: another run is at work on this study, with other settings or code" in text
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+
+
+@pytest.mark.parametrize("which", ["data/digits.npz", "dip/weights.safetensors", "reference/features.npz", "samples"])
+def test_an_altered_result_is_named_before_it_is_used(which, copied):
+    path = copied / "results/micro" / which
+    if path.is_dir():
+        path = path / "hw4-sees/epoch-0003/dip-p01/K0002.npz"
+    content, mtime = path.read_bytes(), path.stat().st_mtime_ns
+    path.write_bytes(
+        content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 1]) + content[len(content) // 2 + 1 :]
+    )
+    os.utime(path, ns=(mtime, mtime))  # nothing to see from outside
+    change = {"experiments": {"passes": {"steps": [2, 3]}}}
+    done = snakemake(copied, study="micro", source=copied, overlay=change)
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert (
+        f"error: {path.relative_to(copied)}: altered or damaged since it was made" in text and "Traceback" not in text
+    )
+    path.unlink()
+    assert snakemake(copied, study="micro", source=copied, overlay=change).returncode == 0
