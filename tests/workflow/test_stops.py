@@ -44,8 +44,15 @@ def scripts(process: psutil.Process, stage: str) -> list[psutil.Process]:
 def stop(folder: Path, stage: str, way: tuple[str, signal.Signals], delay: float) -> bool:
     """Start the run, and stop it `delay` seconds after a job of `stage` or a later one began. False where none did."""
     with open(folder / "stopped.log", "ab") as log:
-        words = command(folder, study=STUDY)
-        run = subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=log, stderr=log, start_new_session=True)
+        run = subprocess.Popen(
+            command(folder, study=STUDY),
+            cwd=ROOT,
+            env=environment(),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell has it ignored
+        )
     main = psutil.Process(run.pid)
     while not scripts(main, stage):
         if run.poll() is not None:

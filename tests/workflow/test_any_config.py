@@ -1,0 +1,145 @@
+"""Any change of a valid configuration is either accepted, and its DAG builds, or refused by one message that names the
+key. Snakemake runs in this process here, as a dry run: thousands of processes would take hours."""
+
+import copy
+import io
+import re
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import HERE, ROOT
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from snakemake.api import SnakemakeApi
+from snakemake.exceptions import WorkflowError
+from snakemake.settings.enums import Quietness, RerunTrigger
+from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+
+from ddpm_dip import files, study
+from ddpm_dip.errors import UserError
+
+pytestmark = pytest.mark.slow
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+BASES = [DEFAULT, yaml.safe_load((HERE / "tiny.yaml").read_text()), yaml.safe_load((HERE / "micro.yaml").read_text())]
+KEY = r"(config: [a-z_]+|data\.[a-z_]+)"  # how a message begins
+COUNTS = st.integers(-2, 12) | st.sampled_from([0, 16, 20, 28, 100, 512, 1000, 1001, 2**31, 10**30])
+NAMES = "digits mnist fashion_mnist kmnist image_folder hw4 hw4-sees hw4-dip none noise dip mean-image train test both "
+NAMES += "last ema best_training_loss auto torch openvino 1e-3 . .. ~ / null Größe a/b ../up"
+WORDS = st.sampled_from([*NAMES.split(), "x x"]) | st.text(max_size=6)
+SCALARS = st.none() | st.booleans() | COUNTS | WORDS | st.floats() | st.sampled_from([0.001, 0.5, 0.999, 1.0])
+LISTS = st.lists(COUNTS, max_size=3) | st.lists(WORDS, max_size=2) | st.lists(SCALARS, max_size=2)
+VALUES = SCALARS | LISTS | st.dictionaries(WORDS, SCALARS, max_size=2)
+
+
+COUNT = st.integers(0, 9) | st.sampled_from([16, 20, 100, 1000])
+NAMED = {  # by the key that holds them: what a user might write there
+    "start": ["noise", "dip", "mean-image", "dip-every-step"],
+    "model": ["hw4", "hw4-sees", "hw4-dip"],
+    "network": ["hw4", "hw4-sees"],
+    "weights": ["last", "ema", "best_training_loss"],
+    "backend": ["auto", "torch", "openvino"],
+    "split": ["train", "test", "both"],
+    "study": ["tiny", "x-1"],
+}
+
+
+def places(value: object, path: tuple = ()) -> list[tuple]:
+    """Every path into nested mappings and lists."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, part in parts for found in [(*path, key), *places(part, (*path, key))]]
+
+
+def holder_of(config: dict, path: tuple) -> dict | list:
+    for key in path[:-1]:
+        config = config[key]
+    return config
+
+
+@st.composite
+def mutated(draw, bases=tuple(BASES)) -> dict:
+    """A valid configuration with one to three parts made into anything, added, repeated or removed."""
+    config = copy.deepcopy(draw(st.sampled_from(bases)))
+    for _ in range(draw(st.integers(1, 3))):
+        path = draw(st.sampled_from(places(config)))
+        holder, key = holder_of(config, path), path[-1]
+        kind = draw(st.sampled_from(["value", "count", "word", "unknown key", "repeat", "remove"]))
+        if kind == "repeat" and isinstance(holder[key], list):
+            holder[key] = holder[key] + copy.deepcopy(holder[key][:1])
+        elif kind == "unknown key" and isinstance(holder[key], dict):
+            holder[key][draw(WORDS)] = draw(VALUES)
+        elif kind == "remove":
+            del holder[key]
+        else:
+            holder[key] = draw({"count": COUNTS, "word": WORDS}.get(kind, VALUES))
+    return config
+
+
+@st.composite
+def plausible(draw) -> dict:
+    """A valid configuration with one to three parts changed to what a user might try: most are accepted."""
+    config = copy.deepcopy(draw(st.sampled_from(BASES)))
+    for _ in range(draw(st.integers(1, 3))):
+        path = draw(st.sampled_from(places(config)))
+        holder, key = holder_of(config, path), path[-1]
+        old, last = holder[key], [part for part in path if isinstance(part, str)][-1]
+        if isinstance(old, bool):
+            holder[key] = not old
+        elif isinstance(old, int):
+            holder[key] = draw(COUNT)
+        elif isinstance(old, float):
+            holder[key] = draw(st.sampled_from([0.0, 0.01, 0.5, 1.0]))
+        elif isinstance(old, str):
+            holder[key] = draw(st.sampled_from(NAMED.get(last.removesuffix("s"), [old])))
+        elif isinstance(old, list) and old and isinstance(old[0], int):
+            holder[key] = draw(st.lists(COUNT, min_size=1, max_size=3, unique=True))
+        elif isinstance(old, list) and len(old) > 1:
+            holder[key] = draw(st.permutations(old))[draw(st.integers(0, 1)) :]
+        elif path[0] in ("experiments", "timing") and (len(path) == 2 or last == "timing"):
+            holder[key] = None
+    return config
+
+
+@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(config=mutated(bases=(DEFAULT,)))
+def test_check_accepts_or_names_the_key(config):
+    try:
+        study.check(config, SCHEMA)
+    except UserError as error:
+        assert re.match(KEY, str(error)) and "\n" not in str(error), str(error)
+    else:
+        assert study.all_cells(config)
+
+
+def dry_run(overlay: dict, folder: Path) -> str:
+    """Plan the whole study with `overlay` laid over config.yaml. Returns what Snakemake printed."""
+    printed = io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(printed), SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        workflow = api.workflow(
+            resource_settings=ResourceSettings(cores=2),
+            config_settings=ConfigSettings(config=overlay),
+            snakefile=ROOT / "Snakefile",
+            workdir=folder,
+        )
+        workflow.dag(DAGSettings(rerun_triggers={RerunTrigger.MTIME})).execute_workflow(executor="dryrun")
+    return printed.getvalue()
+
+
+def test_every_accepted_config_has_a_dag(tmp_path, monkeypatch):
+    accepted = []
+    monkeypatch.setattr(files, "lock", lambda folder, wait=False: 1)  # one process, a thousand runs
+    monkeypatch.chdir(tmp_path)
+
+    @settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(overlay=plausible() | mutated())
+    def plan(overlay):
+        try:
+            dry_run(copy.deepcopy(overlay), tmp_path / "any")
+            accepted.append(overlay)
+        except WorkflowError as error:
+            assert re.match(KEY, str(error)), str(error)
+
+    plan()
+    assert len(accepted) > 200  # else the changes are too wild to say anything of DAGs
