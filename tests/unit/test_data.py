@@ -10,13 +10,14 @@ import sys
 import urllib.error
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ddpm_dip import data
-from ddpm_dip.data import Loaded, Options, image_folder
+from ddpm_dip.data import Loaded, Options, image_folder, photos
 from ddpm_dip.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +58,66 @@ def test_model_range():
     x = to_model_range(np.array([[0, 255, 51]], np.uint8))
     assert x.dtype == torch.float32
     assert torch.allclose(x, torch.tensor([[-1.0, 1.0, -0.6]]))
+
+
+# --- photos ---
+
+
+@pytest.fixture(scope="module")
+def photo_patches():
+    return data.load(Options("photos", channels=3))
+
+
+def test_photos(photo_patches):
+    images, labels, is_test, sources = photo_patches
+    assert images.shape == (4994, 3, 64, 64) and images.dtype == np.uint8 and labels.shape == (0,)
+    assert (~is_test).sum() == 2520 and is_test.sum() == 2474
+    assert [path.name for path in sources] == ["china.jpg", "flower.jpg"]
+    assert images.std((2, 3)).mean(1).min() > photos.CONTRAST / 2  # no flat ones; shrinking takes some of it
+    assert len({image.tobytes() for image in images}) == len(images)
+
+
+def test_first_photo_patches_by_hand(photo_patches):
+    with Image.open(photo_patches.files[0]) as photograph:
+        patches = [photograph.crop((left, 0, left + 128, 128)) for left in (206, 211, 206 - 128)]
+    right, next_right, left = (np.asarray(patch.resize((64, 64), Image.Resampling.BILINEAR)) for patch in patches)
+    assert np.array_equal(photo_patches.images[0].transpose(1, 2, 0), right)
+    assert np.array_equal(photo_patches.images[1].transpose(1, 2, 0), next_right)
+    first_test = photo_patches.images[photo_patches.is_test][0].transpose(1, 2, 0)
+    assert abs(first_test[:, ::-1].astype(int) - left).max() <= 1  # mirrored, which can round another way
+
+
+def test_photo_parts_have_no_pixel_in_common(monkeypatch):
+    from sklearn import datasets
+
+    real = datasets.load_sample_images()
+    numbered_pixels = [np.arange(427 * 640 * 3).reshape(427, 640, 3) + offset for offset in (0, 10**6)]
+    monkeypatch.setattr(
+        datasets, "load_sample_images", lambda: SimpleNamespace(images=numbered_pixels, filenames=real.filenames)
+    )
+    taken = []
+    monkeypatch.setattr(photos, "prepare", lambda patches, *_: taken.extend(patches))
+    is_test = data.load(Options("photos", channels=3)).is_test
+    seen = np.zeros((2, 2 * 10**6), bool)
+    for patch, part in zip(taken, is_test, strict=True):
+        seen[int(part), patch] = True
+    assert not seen.all(0).any()
+    assert (seen.sum(1) > 420 * 500 * 3).all()  # all but the last rows, and of 206 + 306 columns
+
+
+def test_photos_split_takes_no_train_patch_as_reference(photo_patches):
+    parts = data.split_train_reference(photo_patches, 500, seed=0)
+    assert len(parts["train"]) == 2520 and len(parts["reference"]) == 500
+    assert photo_patches.is_test[parts["reference_index"]].all()
+
+
+def test_photos_ignore_the_split(monkeypatch):
+    """As all sets without files of their own: a test part alone would be split at random, into overlapping patches."""
+    monkeypatch.setattr(photos, "STRIDE", 50)
+    both, *others = (data.load(Options("photos", image_size=8, split=split)) for split in ("both", "train", "test"))
+    assert both.images.shape[1:] == (1, 8, 8) and both.is_test.any() and not both.is_test.all()
+    for other in others:
+        assert np.array_equal(other.images, both.images) and np.array_equal(other.is_test, both.is_test)
 
 
 # --- split ---
