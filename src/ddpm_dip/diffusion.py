@@ -30,3 +30,17 @@ def q_sample(x_0: Tensor, t: Tensor, noise: Tensor, schedule: Schedule) -> Tenso
 def truncated_timesteps(steps: int) -> list[int]:
     """The last `steps` timesteps of the chain, t = steps-1 .. 0: a truncated chain, not a respaced one."""
     return list(range(steps - 1, -1, -1))
+
+
+def respaced_timesteps(steps: int, of: int = 1000) -> list[int]:
+    """`steps` timesteps, decreasing, spread evenly over the whole chain of `of`, each rounded to a whole number.
+
+    The first is of-1 and the last 0, so that a chain starts at pure noise and ends with the step whose noise is least;
+    a single step is [of-1]. 0 gives none, `of` gives the full chain. For samplers that may skip timesteps (`ddim`).
+    Raises ValueError where `steps` is negative or above `of`.
+    """
+    if not 0 <= steps <= of:
+        raise ValueError(f"{steps} steps of {of}: must be from 0 to {of}")
+    if steps == 1:
+        return [of - 1]
+    return [round(i * (of - 1) / (steps - 1)) for i in range(steps - 1, -1, -1)]

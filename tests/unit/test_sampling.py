@@ -15,10 +15,12 @@ from PIL import Image
 
 import ddpm_dip.torchvision_import  # noqa: F401, before torchvision
 from ddpm_dip import backends, files, generation, provenance, warm_starts
+from ddpm_dip.diffusion import linear_schedule, respaced_timesteps, truncated_timesteps
 from ddpm_dip.dip_pass import resize
 from ddpm_dip.errors import UserError
 from ddpm_dip.networks import build_dip, build_unet
 from ddpm_dip.noise import STREAMS, keyed_noise
+from ddpm_dip.sampling import ddim
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow/scripts"
@@ -290,6 +292,25 @@ def test_backend_auto_and_a_missing_openvino(monkeypatch):
     assert backends.resolve("auto") == "torch"
     with pytest.raises(UserError, match=r"sampling\.backend: openvino is not installed"):
         backends.resolve("openvino")
+
+
+# --- ddim ---
+
+
+@pytest.mark.parametrize("timesteps", [truncated_timesteps(20), respaced_timesteps(20)], ids=["truncated", "respaced"])
+@torch.inference_mode()
+def test_ddim_is_a_function_of_its_start_alone(timesteps):
+    net, x = lively_unet().eval(), keyed_noise(0, "latents", range(6), SHAPE)
+    state = torch.get_rng_state()
+    # 1e-4 where images are in [-1, 1]: a respaced chain's first step divides by the root of alpha_bar, 0.006
+    whole = ddim(net, x, timesteps, linear_schedule(), clip_x0=True)
+    assert whole.dtype == torch.float32 and whole.shape == x.shape and whole.abs().max() <= 1
+    assert torch.equal(x, keyed_noise(0, "latents", range(6), SHAPE))  # not changed in place
+    assert torch.equal(ddim(net, x, timesteps, linear_schedule(), clip_x0=True), whole)
+    for rows in ([5], [3, 1], [0, 2, 4]):
+        some = ddim(net, x[rows], timesteps, linear_schedule(), clip_x0=True)
+        torch.testing.assert_close(some, whole[rows], atol=1e-4, rtol=0)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 # --- the scripts ---

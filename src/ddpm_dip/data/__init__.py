@@ -6,7 +6,9 @@ settings fast.
 
 import hashlib
 import importlib
+import os
 import pkgutil
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -19,19 +21,22 @@ from ..errors import UserError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SHARED = {"idx"}  # modules of this folder that serve several datasets and are none
+SHARED = {"archives", "idx"}  # modules of this folder that serve several datasets and are none
 DATASETS = tuple(sorted({module.name for module in pkgutil.iter_modules(__path__)} - SHARED))
 SPLITS = ("train", "test", "both")
 CHANNELS = {1: "L", 3: "RGB"}  # number of channels -> PIL mode
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
 class Options(NamedTuple):
     """What to load, and how to prepare it.
 
     dataset: a name of DATASETS ('-' and '_' are the same); root: folder with the source files, None where the
-    dataset is shipped or downloaded; split: which of the set's own files to take, for sets that have a train
-    and a test file (the others ignore it); image_size: side in pixels, None keeps the native size; channels:
-    1 grey, 3 RGB; cache: folder for downloads.
+    dataset is shipped or downloaded; for image_folder also an archive file (ARCHIVES) or the http(s) address of
+    one; split: which of the set's own files to take, for sets that have a train and a test file (the others
+    ignore it); image_size: side in pixels, None keeps the native size; channels: 1 grey, 3 RGB; cache: folder
+    for downloads and unpacked archives; sha256: hex digest of the archive that `root` names, needed for an
+    address.
     """
 
     dataset: str
@@ -40,6 +45,7 @@ class Options(NamedTuple):
     image_size: int | None = None
     channels: int = 1
     cache: Path | str | None = None
+    sha256: str | None = None
 
 
 class Loaded(NamedTuple):
@@ -60,7 +66,8 @@ def check(options: Options) -> None:
     """Look for mistakes that can be seen without reading an image: fast, and without importing torch.
 
     Raises UserError naming the key: unknown dataset, split or channels, a size below 1, a missing file, a
-    folder without images. Whether a network can work on image_size is for the networks to say.
+    folder without images, a sha256 that is none or is for nothing. Whether a network can work on image_size is
+    for the networks to say; whether an archive has its sha256 shows when it is loaded.
     """
     module = _module(options.dataset)
     if options.split not in SPLITS:
@@ -69,6 +76,14 @@ def check(options: Options) -> None:
         raise UserError(f"data.channels is {options.channels}; it must be 1 (grey) or 3 (RGB)")
     if options.image_size is not None and options.image_size < 1:
         raise UserError(f"data.image_size is {options.image_size}; it must be at least 1 pixel")
+    if options.sha256 is not None:
+        if not re.fullmatch("[0-9a-fA-F]{64}", options.sha256):
+            raise UserError(f"data.sha256 '{options.sha256}' is no SHA-256 digest; it must be 64 hexadecimal digits")
+        if options.root is None or not is_packed(options.root):
+            raise UserError(
+                f"data.sha256 is set, but data.root is no archive ({', '.join(ARCHIVES)}) nor the address of one; "
+                "leave data.sha256 out"
+            )
     module.check(options)
 
 
@@ -88,12 +103,32 @@ def _module(dataset: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
 
 
-def listing(root: Path | str | None) -> str | None:
-    """A digest of the names and sizes of all files below `root`, so that replaced files are noticed."""
-    if root is None:
-        return None
+def is_url(root: Path | str) -> bool:
+    """Whether `root` is an http or https address rather than a path."""
+    return re.match("https?://", str(root), re.IGNORECASE) is not None
+
+
+def is_packed(root: Path | str) -> bool:
+    """Whether `root` is an address, or named as an archive file is (and is no folder of such a name)."""
+    return is_url(root) or (str(root).lower().endswith(ARCHIVES) and not os.path.isdir(Path(root).expanduser()))
+
+
+def listing(root: Path | str | None, sha256: str | None = None) -> str | None:
+    """What tells that the source files were replaced, without reading them.
+
+    A folder or file: a digest of the names and sizes of all files below `root`, or of the file itself; times do
+    not count. An address: `sha256`, the digest that its file must have. None: None.
+    Raises UserError naming a folder that cannot be read.
+    """
+    if root is None or is_url(root):
+        return None if root is None else sha256
     root = Path(root).expanduser()
-    sizes = sorted((str(path.relative_to(root)), path.stat().st_size) for path in root.rglob("*") if path.is_file())
+    try:
+        base = root.parent if root.is_file() else root
+        paths = [path for path in ([root] if root.is_file() else root.rglob("*")) if path.is_file()]
+        sizes = sorted((str(path.relative_to(base)), path.stat().st_size) for path in paths)
+    except OSError as error:
+        raise UserError(f"data.root: '{root}' cannot be listed: {error}; make it readable") from error
     return hashlib.sha256(repr(sizes).encode()).hexdigest()
 
 

@@ -1,5 +1,9 @@
-"""Any folder of images, sub-folders included: centre crop to a square, resize, to grey or RGB. No labels."""
+"""Any folder of images, sub-folders included: centre crop to a square, resize, to grey or RGB. No labels.
 
+The folder may be packed: an archive file, or the address of one.
+"""
+
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import UserError
-from . import CHANNELS, Loaded, Options, check_root, prepare
+from . import ARCHIVES, CHANNELS, Loaded, Options, archives, is_packed, prepare
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,30 +22,67 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"}
 
 
 def image_files(root: Path) -> Iterator[Path]:
-    """Image files by their suffix; hidden ones are left out (macOS leaves `._name.jpg` beside `name.jpg`)."""
-    for path in root.rglob("*"):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir():
-            yield path
+    """Image files by their suffix; hidden ones are left out (macOS leaves `._name.jpg` beside `name.jpg`).
+
+    Links to folders are not followed. Raises UserError naming a folder that cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be listed ({error.strerror}); make it readable") from error
+
+    for folder, _, names in os.walk(root, onerror=refuse):
+        for name in names:
+            path = Path(folder, name)
+            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
+                yield path
 
 
 def check(options: Options) -> None:
-    """Raises UserError where `options.root` is not a folder or holds no image file."""
+    """Raises UserError where `options.root` is not a folder with an image file, nor an archive, nor an address.
+
+    What is in an archive shows only when it is loaded.
+    """
     if options.root is None:
         raise UserError(f"data.root is not set; data.dataset '{options.dataset}' needs it: a folder with images")
-    root = check_root(options)
-    if next(image_files(root), None) is None:
-        raise UserError(f"data.root: '{root}' holds no image; it must hold files of {', '.join(sorted(SUFFIXES))}")
+    if is_packed(options.root):
+        archives.check(options)
+        return
+    root = Path(options.root).expanduser()
+    if not os.path.isdir(root):
+        raise UserError(
+            f"data.root: '{root}' is not a folder; give a folder with images, an archive of one "
+            f"({', '.join(ARCHIVES)}), or an archive's address (http or https)"
+        )
+    check_images(root, options)
+
+
+def check_images(folder: Path, options: Options) -> None:
+    """Raises UserError where there is no image file below `folder`."""
+    if next(image_files(folder), None) is None:
+        suffixes = ", ".join(sorted(SUFFIXES))
+        raise UserError(f"data.root: '{options.root}' holds no image; it must hold files of {suffixes}")
 
 
 def load(options: Options) -> Loaded:
-    """All images, sorted by path. Raises UserError naming a file that cannot be read."""
-    paths = sorted(image_files(check_root(options)))
-    return Loaded(
-        prepare(paths, options, lambda path: open_square(path, options.channels)),
-        np.empty(0, np.int64),
-        None,
-        paths,
-    )
+    """All images, sorted by path; the source files of an archive's images are the archive.
+
+    Raises UserError naming a file that cannot be read, and as `archives.fetch` does.
+    """
+    if not is_packed(options.root):
+        paths = sorted(image_files(Path(options.root).expanduser()))
+        return Loaded(read(paths, options), np.empty(0, np.int64), None, paths)
+    archive, folder = archives.fetch(options)
+    check_images(folder, options)
+    try:
+        images = read(sorted(image_files(folder)), options)
+    except UserError as error:
+        raise UserError(f"data.root: '{options.root}', unpacked: {error}") from error
+    return Loaded(images, np.empty(0, np.int64), None, [archive])
+
+
+def read(paths: list[Path], options: Options) -> np.ndarray:
+    """Images (N, C, H, W) uint8. Raises UserError as `open_square` and `prepare` do."""
+    return prepare(paths, options, lambda path: open_square(path, options.channels))
 
 
 def open_square(path: Path, channels: int) -> "Image":
@@ -53,6 +94,8 @@ def open_square(path: Path, channels: int) -> "Image":
     from PIL import Image, ImageOps
 
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("neither a file nor a link to one")  # to open a named pipe would wait for ever
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
