@@ -9,6 +9,7 @@ import yaml
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from ddpm_dip import files, generation
 from ddpm_dip.errors import UserError
 from ddpm_dip.networks import build_dip, build_unet
 from ddpm_dip.networks.unet import PLANS, sinusoidal_table
@@ -20,9 +21,9 @@ def count(net, trainable_only=False):
     return sum(p.numel() for p in net.parameters() if p.requires_grad or not trainable_only)
 
 
-def unet(name="hw4", channels=1, size=28):
+def unet(name="hw4", channels=1, size=28, width=None):
     torch.manual_seed(0)
-    return build_unet(name, (channels, size, size))
+    return build_unet(name, (channels, size, size), width)
 
 
 def batch(n=3, channels=1, size=28):
@@ -35,13 +36,61 @@ def batch(n=3, channels=1, size=28):
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "published"), [("hw4", 28, 606_852), ("hw4-sees", 28, 605_284), ("hw4", 16, 508_036)]
+    ("name", "channels", "size", "width", "time_dim", "published"),
+    [
+        ("hw4", 1, 28, None, 100, 606_852),
+        ("hw4-sees", 1, 28, None, 100, 605_284),
+        ("hw4", 1, 16, None, 100, 508_036),
+        ("imvfx", 1, 28, 8, 256, 474_964),
+        ("imvfx", 3, 64, 32, 256, 3_679_430),
+        ("imvfx-sees", 1, 28, 8, 256, 473_396),
+        ("imvfx-sees", 3, 64, 32, 256, 3_654_854),
+    ],
 )
-def test_parameter_counts_are_the_published_ones(name, size, published):
-    net = unet(name, size=size)
+def test_parameter_counts_are_the_published_ones(name, channels, size, width, time_dim, published):
+    net = unet(name, channels, size, width)
     assert count(net) == published
-    assert net.time_table.weight.shape == (1000, 100) and not net.time_table.weight.requires_grad
-    assert count(net, trainable_only=True) == published - 100_000
+    assert net.time_table.weight.shape == (1000, time_dim) and not net.time_table.weight.requires_grad
+    assert count(net, trainable_only=True) == published - 1000 * time_dim
+
+
+def test_imvfx_has_width_8_unless_told():
+    assert count(unet("imvfx")) == count(unet("imvfx", width=8)) < count(unet("imvfx", width=9))
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "message"),
+    [
+        ("hw4", 10, "'hw4' takes no width: as published, its own is 10"),
+        ("hw4-sees", 8, "'hw4-sees' takes no width"),
+        ("imvfx", 0, "'imvfx' cannot have width 0: whole numbers from 1 up work"),
+    ],
+)
+def test_wrong_widths_are_refused(name, width, message):
+    with pytest.raises(UserError, match=message):
+        unet(name, width=width)
+
+
+@pytest.mark.parametrize(("name", "width"), [("hw4", None), ("imvfx", None), ("imvfx", 12)])
+def test_a_weights_file_says_its_net_s_width(tmp_path, name, width):
+    net, (x, t) = unet(name, size=16, width=width), batch(2, size=16)
+    header = {"network": name, "image_shape": "1x16x16"} | ({"width": width} if width else {})
+    files.write_safetensors(tmp_path / "weights.safetensors", net.state_dict(), header)
+    loaded = generation.load_unet(tmp_path / "weights.safetensors", (1, 16, 16), "torch", 2, 1)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(x, t), net(x, t), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "output"),
+    [("hw4", 150823.632103, 0.0713894), ("hw4-sees", 150037.444048, 0.0103878)],
+)
+def test_a_seed_still_gives_the_same_net(name, weights, output):
+    """Sums of |weights| and means of |output| from before the builder knew other networks."""
+    net, (x, _) = unet(name), batch()
+    assert sum(p.double().abs().sum().item() for p in net.parameters()) == pytest.approx(weights, rel=1e-9)
+    with torch.no_grad():
+        assert net(x, torch.tensor([0, 500, 999])).abs().mean().item() == pytest.approx(output, rel=1e-4)
 
 
 def test_dip_parameter_count_is_the_published_one():
@@ -56,7 +105,7 @@ def test_cost_is_the_published_one():
 
 
 @pytest.mark.parametrize("name", PLANS)
-@pytest.mark.parametrize("size", [16, 20, 28, 32])
+@pytest.mark.parametrize("size", [16, 20, 28, 32, 64])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_output_has_the_input_s_shape(name, size, channels):
     x, t = batch(2, channels, size)
@@ -68,13 +117,14 @@ def test_output_has_the_input_s_shape(name, size, channels):
 @pytest.mark.parametrize(
     ("shape", "named"), [((1, 28, 32), "28x32"), ((1, 30, 30), "30x30"), ((1, 12, 12), "12x12"), ((3, 8, 8), "8x8")]
 )
-def test_wrong_sizes_are_refused(shape, named):
+@pytest.mark.parametrize("name", ["hw4", "imvfx"])
+def test_wrong_sizes_are_refused(name, shape, named):
     with pytest.raises(UserError, match=f"{named}: square sizes divisible by 4, from 16 up, work"):
-        build_unet("hw4", shape)
+        build_unet(name, shape)
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(UserError, match="'hw5' is unknown; known are hw4, hw4-sees"):
+    with pytest.raises(UserError, match="'hw5' is unknown; known are hw4, hw4-sees, imvfx, imvfx-sees"):
         build_unet("hw5", (1, 28, 28))
 
 
@@ -86,8 +136,17 @@ def test_the_schema_knows_the_same_networks():
 # --- structure: the forward passes as SPEC words them, in plain functions on the nets' own weights ---
 
 
-def hw4_by_hand(net, x, t, first_norm=True):
+def silu(h):
+    return h * torch.sigmoid(h)
+
+
+def leaky(h):
+    return torch.where(h > 0, h, 0.2 * h)
+
+
+def unet_by_hand(net, x, t, first_norm=True, imvfx=False):
     weights = net.state_dict()
+    act = leaky if imvfx else silu
 
     def conv(name, h, **how):
         return F.conv2d(h, weights[f"{name}.weight"], weights[f"{name}.bias"], **how)
@@ -100,24 +159,26 @@ def hw4_by_hand(net, x, t, first_norm=True):
 
     def stage(name, h):
         mlp = f"time_mlps.{name}"
-        time = linear(f"{mlp}.2", F.silu(linear(f"{mlp}.0", weights["time_table.weight"][t])))
+        time = linear(f"{mlp}.2", silu(linear(f"{mlp}.0", weights["time_table.weight"][t])))
         h = h + time[:, :, None, None]
-        for i in range(3):
+        blocks = 3 if not imvfx else 2 if name == "b_out" else 1
+        for i in range(blocks):
             block = f"stages.{name}.{i}"
+            assert f"stages.{name}.{blocks}.conv1.weight" not in weights
             if (name, i) != ("b_out", 2) and (first_norm or (name, i) != ("b1", 0)):
                 mean, variance = h.mean((1, 2, 3), keepdim=True), h.var((1, 2, 3), keepdim=True, correction=0)
                 h = (h - mean) / (variance + 1e-5).sqrt() * weights[f"{block}.norm.weight"] + weights[
                     f"{block}.norm.bias"
                 ]
-            h = F.silu(conv(f"{block}.conv1", h, padding=1))
-            h = F.silu(conv(f"{block}.conv2", h, padding=1))
+            h = conv(f"{block}.conv1", h, padding=1)
+            h = act(conv(f"{block}.conv2", h if imvfx else act(h), padding=1))
         return h
 
     h1 = stage("b1", x)
     h2 = stage("b2", conv("down1", h1, stride=2, padding=1))
     h3 = stage("b3", conv("down2", h2, stride=2, padding=1))
-    h = stage("mid", conv("down3.2", F.silu(conv("down3.0", h3)), stride=2, padding=1))
-    h = up("up1.2", F.silu(up("up1.0", h, stride=2, padding=1)))
+    h = stage("mid", conv("down3.2", act(conv("down3.0", h3)), stride=2, padding=1))
+    h = up("up1.2", act(up("up1.0", h, stride=2, padding=1)))
     h = up("up2", stage("b4", torch.cat([h3, h], 1)), stride=2, padding=1)
     h = up("up3", stage("b5", torch.cat([h2, h], 1)), stride=2, padding=1)
     return conv("conv_out", stage("b_out", torch.cat([h1, h], 1)), padding=1)
@@ -133,11 +194,14 @@ def stirred(net, seed=0):
     return net.double()
 
 
-@pytest.mark.parametrize("name", ["hw4", "hw4-sees"])
-def test_forward_pass_is_the_published_one(name):
-    net, (x, t) = stirred(unet(name)), batch()
+@pytest.mark.parametrize(
+    ("name", "channels", "size"),
+    [("hw4", 1, 28), ("hw4-sees", 1, 28), ("imvfx", 1, 28), ("imvfx", 3, 64), ("imvfx-sees", 1, 28)],
+)
+def test_forward_pass_is_the_published_one(name, channels, size):
+    net, (x, t) = stirred(unet(name, channels, size)), batch(3, channels, size)
     with torch.no_grad():
-        expected = hw4_by_hand(net, x.double(), t, first_norm=name == "hw4")
+        expected = unet_by_hand(net, x.double(), t, "sees" not in name, "imvfx" in name)
         torch.testing.assert_close(net(x.double(), t), expected, atol=1e-9, rtol=1e-9)
 
 
@@ -190,21 +254,32 @@ def test_time_table_is_the_published_formula():
     assert torch.equal(unet().time_table.weight, table)
 
 
-def test_each_sample_sees_its_own_time():
+@pytest.mark.parametrize("name", PLANS)
+def test_a_sample_does_not_depend_on_its_batch_mates(name):
+    net, (x, t) = unet(name), batch(4)
+    x *= torch.linspace(0.1, 3, 4).view(4, 1, 1, 1)
+    with torch.no_grad():
+        alone = torch.cat([net(row[None], time[None]) for row, time in zip(x, t, strict=True)])
+        torch.testing.assert_close(net(x, t), alone, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["hw4", "imvfx"])
+def test_each_sample_sees_its_own_time(name):
     x, _ = batch(1)
     times = torch.tensor([0, 400, 999])
     with torch.no_grad():
-        net = unet()
+        net = unet(name)
         together = net(x.expand(3, -1, -1, -1), times)
         for row, t in zip(together, times, strict=True):
             torch.testing.assert_close(row, net(x, t[None])[0], atol=1e-6, rtol=0)
     assert (together[0] - together[1]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("name", ["hw4", "imvfx"])
 @pytest.mark.parametrize("stage", ["b1", "b2", "b3", "mid", "b4", "b5", "b_out"])
-def test_time_enters_each_stage(stage):
-    """Blind as it is, hw4's first stage cannot see its own time offset: there, hw4-sees shows it."""
-    net = unet("hw4-sees" if stage == "b1" else "hw4")
+def test_time_enters_each_stage(name, stage):
+    """Blind as they are, the nets' first stage cannot see its own time offset: there, the corrected ones show it."""
+    net = unet(f"{name}-sees" if stage == "b1" else name)
     with torch.no_grad():
         before = net(*batch())
         assert torch.equal(net(*batch()), before)
@@ -227,15 +302,17 @@ def change_under(net, a, b, channels=1):
 AFFINE = [(1, 5), (3, 0), (0.2, -2), (3, 0.7)]
 
 
+@pytest.mark.parametrize("name", ["hw4", "imvfx"])
 @pytest.mark.parametrize(("a", "b"), AFFINE)
-def test_hw4_is_blind_to_brightness_and_contrast(a, b):
+def test_published_nets_are_blind_to_brightness_and_contrast(name, a, b):
     # LayerNorm scales by sqrt(v / (v + eps)): at the least variance here, 0.04, eps = 1e-5 changes it by 1.3e-4
-    assert change_under(unet(), a, b) < 1e-3
+    assert change_under(unet(name), a, b) < 1e-3
 
 
+@pytest.mark.parametrize("name", ["hw4", "imvfx"])
 @pytest.mark.parametrize(("a", "b"), AFFINE)
-def test_hw4_is_exactly_blind_but_for_eps(a, b):
-    net = build_unet("hw4", (1, 28, 28))
+def test_published_nets_are_exactly_blind_but_for_eps(name, a, b):
+    net = unet(name)
     net.stages["b1"][0].norm.eps = 0
     x, t = batch()
     with torch.no_grad():
@@ -243,17 +320,19 @@ def test_hw4_is_exactly_blind_but_for_eps(a, b):
         torch.testing.assert_close(net(a * x.double() + b, t), net(x.double(), t), atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["hw4-sees", "imvfx-sees"])
 @pytest.mark.parametrize(("a", "b"), AFFINE)
-def test_hw4_sees_is_not_blind(a, b):
-    assert change_under(unet("hw4-sees"), a, b) > 0.3
+def test_corrected_nets_are_not_blind(name, a, b):
+    assert change_under(unet(name), a, b) > 0.3
 
 
+@pytest.mark.parametrize("name", ["hw4", "imvfx"])
 @pytest.mark.parametrize(("a", "b"), [(3, 0), (0.2, -2)])
-def test_hw4_is_blind_in_colour_too(a, b):
-    assert change_under(unet(channels=3), a, b, channels=3) < 1e-3
+def test_published_nets_are_blind_in_colour_too(name, a, b):
+    assert change_under(unet(name, channels=3), a, b, channels=3) < 1e-3
 
 
-def test_the_last_layer_norm_is_a_parameter_that_does_nothing():
+def test_hw4_s_last_layer_norm_is_a_parameter_that_does_nothing():
     net = unet()
     norm = net.stages["b_out"][-1].norm
     with torch.no_grad():
@@ -265,11 +344,13 @@ def test_the_last_layer_norm_is_a_parameter_that_does_nothing():
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_gradients_are_finite_and_reach_every_parameter_but_that(name):
-    net = unet(name)
-    net(*batch()).square().mean().backward()
+@pytest.mark.parametrize(("channels", "size"), [(1, 16), (1, 28), (3, 32), (3, 64)])
+def test_gradients_are_finite_and_reach_every_parameter_but_that(name, channels, size):
+    net = unet(name, channels, size)
+    net(*batch(2, channels, size)).square().mean().backward()
     unreached = {key for key, p in net.named_parameters() if p.requires_grad and p.grad is None}
-    assert unreached == {"stages.b_out.2.norm.weight", "stages.b_out.2.norm.bias"}
+    skipped = {"stages.b_out.2.norm.weight", "stages.b_out.2.norm.bias"}
+    assert unreached == (skipped if name.startswith("hw4") else set())
     assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
 
 

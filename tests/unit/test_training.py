@@ -17,6 +17,7 @@ import torch
 import ddpm_dip.torchvision_import  # noqa: F401, before torchvision
 from ddpm_dip import files, networks, provenance, training
 from ddpm_dip.diffusion import linear_schedule
+from ddpm_dip.epochs import random_flip
 from ddpm_dip.errors import UserError
 from ddpm_dip.networks import build_dip, build_unet
 from ddpm_dip.scale import to_model_range
@@ -110,8 +111,8 @@ def test_budgets_in_a_chain_are_one_training(train, tmp_path, weights):
 
 
 def test_best_training_loss_goes_on_from_a_best_epoch_before_the_stop(train, tmp_path):
-    """One step an epoch, and far too long a one: the first epoch is the best, and must come through the snapshot."""
-    options = {"weights": "best_training_loss", "lr": 1.0, "batch-size": 40}
+    """One step an epoch, and too long a one: the first epoch is the best, and must come through the snapshot."""
+    options = {"weights": "best_training_loss", "lr": 0.05, "batch-size": 40}
     whole = train(tmp_path / "one-go/3", 3, **options)
     kept = [float(loss) for _, loss in losses(whole)]
     assert kept.index(min(kept)) == 0
@@ -211,8 +212,8 @@ def test_weights_file_is_the_net_with_a_header(train, data, tmp_path):
 # --- one step, by hand ---
 
 
-def start(lr=1e-3, weights="last", ema_decay=0.0, network="hw4"):
-    return training.start(network, SHAPE, lr=lr, seed=0, weights=weights, ema_decay=ema_decay)
+def start(lr=1e-3, weights="last", ema_decay=0.0, network="hw4", **options):
+    return training.start(network, SHAPE, lr=lr, seed=0, weights=weights, ema_decay=ema_decay, **options)
 
 
 def images(n):
@@ -279,18 +280,110 @@ def test_to_model_range():
     assert to_model_range(np.array([0, 51, 255], np.uint8)).tolist() == pytest.approx([-1, -0.6, 1])
 
 
+# --- learning-rate schedule and flips ---
+
+
+def test_cosine_is_torch_s_stepped_once_an_epoch():
+    total = 30
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=5e-4)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=total)
+    for epoch in range(1, total + 1):
+        lr = training.learning_rate(5e-4, epoch, "cosine", total)
+        assert lr == pytest.approx(scheduler.get_last_lr()[0], rel=1e-9)
+        optimizer.step()
+        scheduler.step()
+    assert training.learning_rate(5e-4, 1, "cosine", total) == 5e-4 and 0 < lr < 2e-6
+    assert {training.learning_rate(5e-4, epoch) for epoch in range(1, 100)} == {5e-4}
+
+
+@pytest.mark.parametrize("network", ["hw4", "imvfx"])
+def test_epochs_in_a_chain_are_one_training_under_cosine_and_flips(tmp_path, network):
+    """Each epoch steps at its own rate, whatever lies between: 4 in one go are 2, a file, and 2 more."""
+
+    def fresh():
+        return start(lr=0.01, network=network, weights="ema", ema_decay=0.9, lr_schedule="cosine", total_epochs=4)
+
+    def train(trainer, until, rates):
+        hook = trainer.optimizer.register_step_pre_hook(
+            lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+        )
+        while trainer.epoch < until:
+            training.train_epoch(trainer, images(20), SCHEDULE, batch_size=8, flip=True)
+        hook.remove()
+        return trainer
+
+    rates, chained_rates = [], []
+    whole = train(fresh(), 4, rates)
+    lower = train(fresh(), 2, chained_rates)
+    files.write_safetensors(tmp_path / "state.safetensors", *training.state_tensors(lower))
+    chained = fresh()
+    training.load_state(chained, *files.read_safetensors(tmp_path / "state.safetensors"))
+    train(chained, 4, chained_rates)
+
+    half = math.sqrt(0.5)
+    by_hand = [0.01 * (1 + cosine) / 2 for cosine in (1, half, 0, -half) for _ in range(3)]  # three steps an epoch
+    assert rates == chained_rates == pytest.approx(by_hand)
+    (a, header_a), (b, header_b) = training.state_tensors(whole), training.state_tensors(chained)
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) and header_a == header_b
+    assert [row[:2] for row in whole.losses[2:]] == [row[:2] for row in chained.losses]
+
+
+def test_cosine_needs_the_total_and_ends_there():
+    with pytest.raises(UserError, match=r"training\.lr_schedule: cosine .* total number of epochs.* \(given: None\)"):
+        start(lr_schedule="cosine")
+    with pytest.raises(UserError, match=r"'linear' is unknown; known are constant, cosine"):
+        start(lr_schedule="linear", total_epochs=3)
+    trainer = start(lr_schedule="cosine", total_epochs=1)
+    training.train_epoch(trainer, images(8), SCHEDULE, batch_size=8)
+    with pytest.raises(UserError, match=r"cosine has no rate for epoch 2: .* \(given: 1\)"):
+        training.train_epoch(trainer, images(8), SCHEDULE, batch_size=8)
+    assert (trainer.epoch, trainer.step) == (1, 1)
+
+
+def test_flips_mirror_about_half_of_the_images_and_others_in_each_epoch(monkeypatch):
+    trainer, x_0, seen = start(lr=0.0), images(40), []
+    draws = training.q_sample
+    monkeypatch.setattr(training, "q_sample", lambda *args: seen.append(args[0]) or draws(*args))
+    for flip in (True, True, False):
+        training.train_epoch(trainer, x_0, SCHEDULE, batch_size=16, flip=flip)
+
+    def mirrored(batches):
+        """For each image of x_0, whether it was met as its mirror image."""
+        met = {image.numpy().tobytes() for image in torch.cat(batches)}
+        assert len(met) == 40
+        as_is = [image.numpy().tobytes() in met for image in x_0]
+        assert all(kept or image.flip(2).numpy().tobytes() in met for kept, image in zip(as_is, x_0, strict=True))
+        return [not kept for kept in as_is]
+
+    first, second, without = (mirrored(seen[i : i + 3]) for i in (0, 3, 6))
+    assert 10 <= sum(first) <= 30 and 10 <= sum(second) <= 30 and first != second
+    assert not any(without)
+
+
+def test_random_flip_mirrors_whole_images_left_to_right():
+    x = torch.arange(2 * 3 * 4 * 5.0).view(2, 3, 4, 5).repeat(50, 1, 1, 1)
+    flipped = random_flip(x, torch.Generator().manual_seed(0))
+    both = torch.stack([x, x.flip(3)])
+    kept = (flipped == both).flatten(2).all(2)
+    assert torch.equal(kept[0], ~kept[1]) and 30 < kept[0].sum() < 70
+
+
+def test_width_reaches_the_net():
+    assert start(network="imvfx", width=5).net.conv_out.in_channels == 5
+
+
 # --- which weights are kept ---
 
 
 def test_best_training_loss_keeps_the_lowest_epoch_s_weights():
     trainer, x_0, after = start(lr=3e-3, weights="best_training_loss"), images(40), []
-    for lr in (3e-3, 3e-3, 0.3, 0.3):
-        trainer.optimizer.param_groups[0]["lr"] = lr
+    for lr in (3e-3, 3e-3, 0.03):
+        trainer.lr = lr
         training.train_epoch(trainer, x_0, SCHEDULE, batch_size=8)
         after.append(training.snapshot(trainer.net))
     means = [loss for _, loss, _ in trainer.losses]
     best = means.index(min(means))
-    assert best in (1, 2) and means[-1] > means[best] and trainer.best_loss == means[best]
+    assert best == 1 and means[-1] > means[best] and trainer.best_loss == means[best]
     kept = training.sampling_weights(trainer)
     assert all(torch.equal(kept[name], after[best][name]) for name in after[best])
     assert any(not torch.equal(kept[name], after[-1][name]) for name in after[-1])
@@ -365,6 +458,28 @@ def test_an_epoch_that_ends_in_nan_weights_is_not_a_finished_one(train, tmp_path
     fails(train, capsys, tmp_path / "out", 2, lr=100, **{"batch-size": 40, "progress": progress})
     state, _ = files.read_safetensors(progress / "state.safetensors")
     assert all(tensor.isfinite().all() for tensor in state.values())
+
+
+def test_a_mean_loss_above_10_stops_too_and_the_epoch_does_not_count():
+    trainer = start(weights="best_training_loss")
+    training.train_epoch(trainer, images(8), SCHEDULE, batch_size=4)
+    kept = training.snapshot(trainer.net)
+    with torch.no_grad():
+        trainer.net.conv_out.bias.fill_(3.5)  # 1 + 3.5^2: finite, and nobody's prediction
+    with pytest.raises(
+        UserError, match=r"training\.lr: the mean loss became 1[23]\..* at epoch 2, step 4, with learning rate 0\.001"
+    ):
+        training.train_epoch(trainer, images(8), SCHEDULE, batch_size=4)
+    assert trainer.epoch == 1 and len(trainer.losses) == 1 and trainer.best_loss == trainer.losses[0][1]
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in trainer.best.items())
+
+
+def test_a_mean_loss_below_10_goes_on():
+    trainer = start(lr=0.0)
+    with torch.no_grad():
+        trainer.net.conv_out.bias.fill_(2.8)
+    training.train_epoch(trainer, images(40), SCHEDULE, batch_size=20)
+    assert trainer.epoch == 1 and 7 < trainer.losses[0][1] < 10
 
 
 # --- DIP inside training ---
