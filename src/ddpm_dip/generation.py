@@ -31,6 +31,11 @@ def load_unet(path: Path | str, image_shape: tuple[int, int, int], backend: str,
     return backends.BACKENDS[backend](net, example, threads)
 
 
+def image_shape_of(path: Path | str) -> tuple[int, int, int]:
+    """(C, H, W) of the images that a U-Net's or generator's weights were trained on."""
+    return tuple(int(side) for side in files.read_safetensors(path)[1]["image_shape"].split("x"))
+
+
 def load_dip(
     path: Path | str, channels: int, backend: str, batch_size: int, threads: int
 ) -> Callable[[Tensor], Tensor]:

@@ -24,11 +24,14 @@ VALIDATOR = jsonschema.validators.extend(
         }
     ),
 )
-EXPERIMENTS = ("steps", "quality", "passes", "epochs", "dip_in_training")
+EXPERIMENTS = ("steps", "quality", "passes", "epochs", "dip_in_training", "evolution", "interpolation")
+TAKE_GANS = ("evolution", "interpolation")
+GAN_SIZES = (16, 28, 32, 64, 128)  # pixels; networks.dcgan says so, but imports torch
+HAVE_WIDTH = ("imvfx", "imvfx-sees", "dcgan")
 
 
 class Cell(NamedTuple):
-    """One ablation cell. The DIP net's drawing alone has model `none`, epochs 0 and steps 0."""
+    """One ablation cell. The DIP net's drawing alone has model `none`, epochs 0 and steps 0; a DCGAN's has steps 0."""
 
     model: str
     epochs: int
@@ -62,8 +65,19 @@ def check(config: dict, schema_path: Path | str) -> None:
         if names.count(name) > 1 or name == "none":
             raise UserError(f"config: models: the name {name!r} is {'taken twice' if name != 'none' else 'reserved'}")
     budgets = {model["name"]: model["epochs"] for model in config["models"]}
-    if not experiments(config):
-        raise UserError(f"config: experiments are all left out: give at least one of {', '.join(EXPERIMENTS)}")
+    for index, model in enumerate(config["models"]):
+        key, network = f"config: models.{index}", model["network"]
+        if "width" in model and network not in HAVE_WIDTH:
+            raise UserError(f"{key}.width: the network {network} has one width; {', '.join(HAVE_WIDTH)} have a choice")
+        if network == "dcgan" and model.get("dip_passes"):
+            raise UserError(f"{key}.dip_passes: DIP inside training is for the U-Nets; leave it out for a dcgan")
+        size = config["data"]["image_size"]
+        if network == "dcgan" and size not in GAN_SIZES:
+            sizes = ", ".join(map(str, GAN_SIZES))
+            raise UserError(f"{key}.network: a dcgan cannot take data.image_size {size}; {sizes} work")
+    gans = gan_names(config)
+    if not experiments(config).keys() - {"interpolation"}:
+        raise UserError(f"config: experiments are all left out: give at least one of {', '.join(EXPERIMENTS[:-1])}")
     for name, experiment in experiments(config).items():
         key = f"config: experiments.{name}"
         if (name == "epochs") != ("epochs" in experiment):
@@ -74,16 +88,20 @@ def check(config: dict, schema_path: Path | str) -> None:
         for model in experiment["models"]:
             if model not in budgets:
                 raise UserError(f"{key}.models: {model!r} is not among models ({', '.join(names)})")
+            if model in gans and name not in TAKE_GANS:
+                raise UserError(f"{key}.models: {model!r} is a dcgan, which only {' and '.join(TAKE_GANS)} take")
             missing = set(experiment.get("epochs", [])) - set(budgets[model])
             if missing:
                 raise UserError(
                     f"{key}.epochs: {min(missing)} is not among the epochs of model {model!r} ({budgets[model]})"
                 )
-        for start in experiment["starts"]:
+        for start in experiment.get("starts", []):
             if start not in warm_starts.WARM_STARTS:
                 raise UserError(f"{key}.starts: {start!r} is unknown; known are {', '.join(warm_starts.WARM_STARTS)}")
-    if config["timing"] and config["timing"]["model"] not in budgets:
-        raise UserError(f"config: timing.model: {config['timing']['model']!r} is not among models ({', '.join(names)})")
+    chains = [name for name in names if name not in gans]
+    timed = (config["timing"] or {}).get("model")
+    if timed and timed not in chains:
+        raise UserError(f"config: timing.model: {timed!r} is not among the U-Nets ({', '.join(chains)})")
     half, n = config["data"]["reference"] // 2, config["sampling"]["n"]
     if n > half:
         raise UserError(
@@ -139,7 +157,12 @@ def describe(problem: jsonschema.ValidationError) -> str:
 def data_options(config: dict) -> data.Options:
     settings = config["data"]
     return data.Options(
-        settings["dataset"], settings["root"], settings["split"], settings["image_size"], settings["channels"]
+        settings["dataset"],
+        settings["root"],
+        settings["split"],
+        settings["image_size"],
+        settings["channels"],
+        sha256=settings["sha256"],
     )
 
 
@@ -148,9 +171,23 @@ def experiments(config: dict) -> dict[str, dict]:
     return {name: config["experiments"][name] for name in EXPERIMENTS if config["experiments"].get(name)}
 
 
+def gan_names(config: dict) -> set[str]:
+    """The models that are DCGANs."""
+    return {model["name"] for model in config["models"] if model["network"] == "dcgan"}
+
+
 def expand(config: dict, experiment: dict) -> list[Cell]:
-    """An experiment's cells, without repetition, in the order of its lists."""
+    """An experiment's cells, without repetition, in the order of its lists; an interpolation's images are no cells."""
     budgets = {model["name"]: model["epochs"] for model in config["models"]}
+    if "paths" in experiment:
+        return []
+    if "starts" not in experiment:  # evolution
+        gans, steps = gan_names(config), experiment.get("steps", 0)
+        return [
+            Cell(model, epoch, "noise", 0, 0 if model in gans else steps)
+            for model in experiment["models"]
+            for epoch in budgets[model]
+        ]
     cells = []
     for model in experiment["models"]:
         epochs = experiment.get("epochs", [max(budgets[model])])
@@ -163,6 +200,23 @@ def expand(config: dict, experiment: dict) -> list[Cell]:
     if experiment.get("dip_alone"):
         cells += [Cell("none", 0, "dip", passes, 0) for passes in experiment["passes"] if passes]
     return list(dict.fromkeys(cells))
+
+
+def interpolations(config: dict) -> dict[str, dict]:
+    """What is interpolated: path without suffix -> its names. A DCGAN's and DDIM's images need no noise."""
+    part = config["experiments"].get("interpolation")
+    if not part:
+        return {}
+    budgets, gans, found = {model["name"]: max(model["epochs"]) for model in config["models"]}, gan_names(config), {}
+    for model, path in itertools.product(part["models"], part["paths"]):
+        kinds = [("gan", "none", 0)] if model in gans else []
+        for sampler in part["samplers"] if model not in gans else []:
+            noises = part["noise"] if sampler == "ancestral" else ["none"]
+            kinds += [(sampler, noise, part["steps" if sampler == "ancestral" else "ddim_steps"]) for noise in noises]
+        for sampler, noise, steps in kinds:
+            names = {"model": model, "epochs": budgets[model], "sampler": sampler, "path": path, "noise": noise}
+            found[f"{model}/epoch-{budgets[model]:04d}/{sampler}-{path}-{noise}"] = names | {"steps": steps}
+    return found
 
 
 def all_cells(config: dict) -> list[Cell]:

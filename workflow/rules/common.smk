@@ -2,6 +2,7 @@
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -26,12 +27,18 @@ except errors.UserError as error:
 
 SCRIPTS = ROOT / "workflow/scripts"
 MODELS = {model["name"]: model for model in config["models"]}
+GANS = study.gan_names(config)
 CELLS = {cell.path: cell for cell in study.all_cells(config)}
+INTERPOLATIONS = study.interpolations(config)
 DATA = f"{RESULTS}/data/{config['data']['dataset']}.npz"
 DIP = f"{RESULTS}/dip/weights.safetensors"
 DIP_FILES = [DIP, f"{RESULTS}/dip/fit.csv", f"{RESULTS}/dip/fit.npz"]
 CLASSIFIER = f"{RESULTS}/classifier/weights.safetensors"
 INCEPTION = f"{RESULTS}/inception/inception.json"
+USES_DIP = bool(config["timing"]) or any(
+    part.get("dip_passes") for part in config["models"]
+)
+USES_DIP = USES_DIP or any(cell.uses_dip for cell in CELLS.values())
 # with --use-conda the environment's own interpreter, else the one that runs Snakemake
 CONDA = "conda" in {
     str(method) for method in workflow.deployment_settings.deployment_method
@@ -146,17 +153,23 @@ def records(*outputs):
 # --- train
 
 
+def any_of(names):
+    """A wildcard's constraint: one of these names."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 def trajectory(model):
     """What shapes a model's trajectory; an epoch budget is a snapshot of it."""
     settings = MODELS[model]
     training = dict(config["training"])
+    own = {"width": settings["width"]} if "width" in settings else {}
+    own |= {"seed": config["seed"]}
+    if model in GANS:
+        return config["gan"] | {"flip": training["flip"]} | own
     if training["weights"] != "ema":
         del training["ema_decay"]
-    return training | {
-        "network": settings["network"],
-        "dip_passes": settings.get("dip_passes", 0),
-        "seed": config["seed"],
-    }
+    own |= {"dip_passes": settings.get("dip_passes", 0)}
+    return training | {"network": settings["network"]} | own
 
 
 def snapshot(model, epochs):
@@ -176,6 +189,8 @@ def weights_of(model, epochs):
 def lower_budget(wildcards):
     """The next lower budget's folder, which this one is trained on from, or None."""
     budgets = MODELS[wildcards.model]["epochs"]
+    if wildcards.model not in GANS and config["training"]["lr_schedule"] != "constant":
+        return None  # a schedule over the whole training makes each budget a trajectory of its own
     lower = [epochs for epochs in budgets if epochs < int(wildcards.epoch)]
     return snapshot(wildcards.model, max(lower)) if lower else None
 
@@ -183,7 +198,8 @@ def lower_budget(wildcards):
 def train_inputs(wildcards):
     inputs = {
         "data": DATA,
-        "stamp": f"{RESULTS}/stamps/train/{wildcards.model}-{wildcards.epoch}.json",
+        "stamp": f"{RESULTS}/stamps/{'train_gan' if wildcards.model in GANS else 'train'}"
+        f"/{wildcards.model}-{wildcards.epoch}.json",
     }
     if MODELS[wildcards.model].get("dip_passes"):
         inputs["dip"] = DIP
@@ -196,19 +212,34 @@ def train_inputs(wildcards):
     return inputs
 
 
+def train_options(wildcards, input, output):
+    return options(
+        **trajectory(wildcards.model),
+        data=input.data,
+        dip=input.get("dip"),
+        model=wildcards.model,
+        epochs=int(wildcards.epoch),
+        resume_from=lower_budget(wildcards) if "lower" in input.keys() else None,
+        progress=f"{RESULTS}/models/{wildcards.model}/progress-{wildcards.epoch}",
+        output=Path(output[0]).parent,
+    )
+
+
 # --- sample
 
 
 def cell_spec(cell):
     """The cell's names, as its files carry them."""
+    gan = cell.model in GANS
+    sampler = "none" if cell.alone else "gan" if gan else "ancestral"
     return {
         "dataset": config["data"]["dataset"],
         "model": "" if cell.alone else cell.model,
         "epochs": None if cell.alone else cell.epochs,
-        "weights": "" if cell.alone else config["training"]["weights"],
+        "weights": "" if cell.alone or gan else config["training"]["weights"],
         "start": cell.start,
         "passes": cell.passes,
-        "sampler": "none" if cell.alone else "ancestral",
+        "sampler": sampler,
         "steps": cell.steps,
         "clip_x0": config["sampling"]["clip_x0"],
         "seed": config["seed"],
@@ -217,8 +248,8 @@ def cell_spec(cell):
 
 
 def made_from(cell):
-    """What a cell is sampled from, by the option of sample.py."""
-    inputs = {"data": DATA}
+    """What a cell is sampled from, by the option of sample.py or sample_gan.py."""
+    inputs = {} if cell.model in GANS else {"data": DATA}
     if not cell.alone:
         inputs["weights"] = weights_of(cell.model, cell.epochs)
     if cell.uses_dip:
@@ -228,19 +259,51 @@ def made_from(cell):
 
 def sample_inputs(wildcards):
     made = made_from(CELLS[wildcards.cell])
-    return made | {"stamp": f"{RESULTS}/stamps/sample/{wildcards.cell}.json"}
+    stage = "sample_gan" if CELLS[wildcards.cell].model in GANS else "sample"
+    return made | {"stamp": f"{RESULTS}/stamps/{stage}/{wildcards.cell}.json"}
 
 
 def sample_options(wildcards, input):
     cell = cell_spec(CELLS[wildcards.cell])
     names = ("start", "passes", "sampler", "steps", "clip_x0", "n", "seed")
+    if cell["sampler"] == "gan":
+        names = ("n", "seed")
     return options(
         **{name: cell[name] for name in names},
-        backend=BACKEND,
-        data=input.data,
+        backend=None if cell["sampler"] == "gan" else BACKEND,
+        data=input.get("data"),
         weights=input.get("weights"),
         dip=input.get("dip"),
         cell=json.dumps(cell),
+    )
+
+
+def interpolation_weights(way):
+    names = INTERPOLATIONS[way]
+    return weights_of(names["model"], names["epochs"])
+
+
+def interpolation_spec(way):
+    """An interpolation's names, as its file carries them, and what else shapes it."""
+    names, part = INTERPOLATIONS[way], config["experiments"]["interpolation"]
+    gan = names["sampler"] == "gan"
+    return names | {
+        "dataset": config["data"]["dataset"],
+        "weights": "" if gan else config["training"]["weights"],
+        "seed": config["seed"],
+        "pairs": part["pairs"],
+        "points": part["points"],
+        "backend": "" if gan else BACKEND,
+    }
+
+
+def interpolation_options(wildcards):
+    spec = interpolation_spec(wildcards.way)
+    names = ("sampler", "path", "noise", "steps", "pairs", "points", "seed")
+    return options(
+        **{name: spec[name] for name in names},
+        backend=spec["backend"] or None,
+        cell=json.dumps(spec),
     )
 
 

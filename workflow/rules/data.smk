@@ -1,6 +1,6 @@
 # Get and prepare the data: one file with its train and reference parts.
 DATA_SPEC = config["data"] | {"seed": config["seed"]}
-SOURCES = data.listing(config["data"]["root"])
+SOURCES = data.listing(config["data"]["root"], config["data"]["sha256"])
 DATA_STAMP = stamp(
     "prepare_data",
     config["data"]["dataset"],

@@ -31,6 +31,20 @@ for path in CELLS:
     )
 
 
+SMOOTHNESS = {path: f"{RESULTS}/interpolations/{path}.json" for path in INTERPOLATIONS}
+SMOOTHNESS_NETS = {
+    name: path for name, path in feature_nets().items() if name == "classifier"
+}
+for path in INTERPOLATIONS:
+    stamp(
+        "evaluate_interpolation",
+        path,
+        {"nets": sorted(SMOOTHNESS_NETS)},
+        [SMOOTHNESS[path]],
+        [f"{RESULTS}/interpolations/{path}.npz", *SMOOTHNESS_NETS.values()],
+    )
+
+
 rule train_classifier:
     input:
         data=DATA,
@@ -104,3 +118,25 @@ rule evaluate:
         script("evaluate.py") + " {params.options} --samples {input.samples:q}"
         " --reference {input.reference:q} --output {output.metrics:q}"
         " --stamp {input.stamp:q} > {log:q} 2>&1"
+
+
+rule evaluate_interpolation:
+    input:
+        **SMOOTHNESS_NETS,
+        images=f"{RESULTS}/interpolations/{{way}}.npz",
+        stamp=f"{RESULTS}/stamps/evaluate_interpolation/{{way}}.json",
+    output:
+        measures=f"{RESULTS}/interpolations/{{way}}.json",
+        provenance=records(f"{RESULTS}/interpolations/{{way}}.json"),
+    log:
+        f"{RESULTS}/logs/evaluate_interpolation/{{way}}.log",
+    wildcard_constraints:
+        way="[^.]+",
+    conda:
+        "../../envs/evaluate.yaml"
+    params:
+        options=options(**SMOOTHNESS_NETS),
+    shell:
+        script("evaluate_interpolation.py")
+        + " {params.options} --images {input.images:q}"
+        " --output {output.measures:q} --stamp {input.stamp:q} > {log:q} 2>&1"

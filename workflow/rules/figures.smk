@@ -6,12 +6,17 @@ DISPLAYS = ("minmax", "clamp")
 LOSSES = [
     f"{RESULTS}/models/{name}/epoch-{max(model['epochs']):04d}/losses.csv"
     for name, model in MODELS.items()
+    if name not in GANS
 ]
+EVOLUTION = study.expand(config, EXPERIMENTS.get("evolution") or {"models": []})
 
 
 def made_files():
-    """Every result so far that this study asks for: all but the Inception status where no FID is wanted."""
-    return [path for path in STAMPS if path != INCEPTION or inception_wanted()]
+    """Every result so far that this study asks for: not a DIP or Inception that it makes no use of."""
+    unused = set() if USES_DIP else set(DIP_FILES)
+    unused |= set() if inception_wanted() else {INCEPTION}
+    unused |= set() if data.has_labels(config["data"]["dataset"]) else {CLASSIFIER}
+    return [path for path in STAMPS if path not in unused]
 
 
 def samples_of(cells):
@@ -23,25 +28,24 @@ def tables():
     kinds = {
         "cells": ("metrics", list(METRICS.values())),
         "training": ("losses", LOSSES),
+        "timing": ("timings", TIMINGS),
+        "evolution": ("metrics", [METRICS[cell.path] for cell in EVOLUTION]),
+        "interpolation": ("interpolations", list(SMOOTHNESS.values())),
     }
-    if TIMINGS:
-        kinds["timing"] = ("timings", TIMINGS)
-    return kinds
+    return {name: kind for name, kind in kinds.items() if kind[1]}
 
 
 def figures():
     """Figure -> (name in ddpm_dip.figures, input files, options, report category)."""
-    wanted = {
-        "loss.png": ("loss", [f"{TABLES}/training.csv"], {}, "Training"),
-        "dip-fit.png": (
-            "dip-fit",
-            [f"{RESULTS}/dip/fit.csv", f"{RESULTS}/dip/fit.npz"],
-            {},
-            "DIP fit",
-        ),
-    }
-    if config["data"]["dataset"] == "mnist":
-        wanted["loss.png"][2]["published"] = "true"
+    wanted = {}
+    if LOSSES:
+        mnist = config["data"]["dataset"] == "mnist"
+        mnist = mnist and any(m["network"].startswith("hw4") for m in MODELS.values())
+        published = {"published": "true"} if mnist else {}
+        loss_table = [f"{TABLES}/training.csv"]
+        wanted["loss.png"] = ("loss", loss_table, published, "Training")
+    if USES_DIP:
+        wanted["dip-fit.png"] = ("dip-fit", DIP_FILES[1:], {}, "DIP fit")
     if TIMINGS:
         wanted["time-against-steps.png"] = (
             "time-against-steps",
@@ -75,8 +79,7 @@ def figures():
             "Brightness",
         )
     plain = [cell for cell in CELLS.values() if cell.start == "noise"]
-    longest = [cell for cell in plain if cell.steps == max(c.steps for c in plain)]
-    best = {c.model: c for c in sorted(longest, key=lambda c: c.epochs)}
+    best = {c.model: c for c in sorted(plain, key=lambda c: (c.steps, c.epochs))}
     if best:
         for display in DISPLAYS:
             wanted[f"gallery-{display}.png"] = (
@@ -102,6 +105,34 @@ def figures():
                     mine,
                     {"row": row, "block": "steps", "display": display},
                     category,
+                )
+    if EVOLUTION:
+        if data.has_labels(config["data"]["dataset"]) or inception_wanted():
+            evolution_table = [f"{TABLES}/evolution.csv"]
+            wanted["evolution.png"] = ("evolution", evolution_table, {}, "Evolution")
+        for display in DISPLAYS:
+            wanted[f"evolution-grid.{display}.png"] = (
+                "evolution-grid",
+                samples_of(EVOLUTION),
+                {"display": display},
+                "Evolution",
+            )
+    if INTERPOLATIONS:
+        interpolation_table = [f"{TABLES}/interpolation.csv"]
+        wanted["smoothness.png"] = (
+            "smoothness",
+            interpolation_table,
+            {},
+            "Interpolation",
+        )
+        for model in EXPERIMENTS["interpolation"]["models"]:
+            ways = [p for p, names in INTERPOLATIONS.items() if names["model"] == model]
+            for display in DISPLAYS:
+                wanted[f"interpolation.{model}.{display}.png"] = (
+                    "interpolation-strip",
+                    [f"{RESULTS}/interpolations/{way}.npz" for way in ways],
+                    {"display": display},
+                    "Interpolation",
                 )
     for cell in study.expand(config, EXPERIMENTS.get("quality") or {"models": []}):
         if not cell.alone:

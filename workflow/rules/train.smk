@@ -1,4 +1,4 @@
-# Train the U-Nets, an epoch budget from the next lower one; fit the DIP net.
+# Train the U-Nets and DCGANs, an epoch budget from the next lower one; fit the DIP net.
 TRAIN_THREADS = max(1, (workflow.cores or 1) // len(MODELS))
 
 
@@ -9,7 +9,7 @@ for name, model in MODELS.items():
     read = [DATA, DIP] if model.get("dip_passes") else [DATA]
     for epochs in model["epochs"]:
         stamp(
-            "train",
+            "train_gan" if name in GANS else "train",
             f"{name}-{epochs:04d}",
             trajectory(name) | {"epochs": epochs},
             snapshot_files(snapshot(name, epochs)),
@@ -28,23 +28,37 @@ rule train:
         provenance=records(*SNAPSHOT),
     log:
         f"{RESULTS}/logs/train/{{model}}-{{epoch}}.log",
+    wildcard_constraints:
+        model=any_of(MODELS.keys() - GANS),
     priority: 10
     conda:
         "../../envs/sample.yaml"
     threads: TRAIN_THREADS
     params:
-        options=lambda wildcards, input, output: options(
-            **trajectory(wildcards.model),
-            data=input.data,
-            dip=input.get("dip"),
-            model=wildcards.model,
-            epochs=int(wildcards.epoch),
-            resume_from=lower_budget(wildcards) if "lower" in input.keys() else None,
-            progress=f"{RESULTS}/models/{wildcards.model}/progress-{wildcards.epoch}",
-            output=Path(output[0]).parent,
-        ),
+        options=train_options,
     shell:
         script("train.py")
+        + " {params.options} --threads {threads} --stamp {input.stamp:q} > {log:q} 2>&1"
+
+
+rule train_gan:
+    input:
+        unpack(train_inputs),
+    output:
+        SNAPSHOT,
+        provenance=records(*SNAPSHOT),
+    log:
+        f"{RESULTS}/logs/train/{{model}}-{{epoch}}.log",
+    wildcard_constraints:
+        model=any_of(GANS),
+    priority: 10
+    conda:
+        "../../envs/sample.yaml"
+    threads: TRAIN_THREADS
+    params:
+        options=train_options,
+    shell:
+        script("train_gan.py")
         + " {params.options} --threads {threads} --stamp {input.stamp:q} > {log:q} 2>&1"
 
 

@@ -15,7 +15,10 @@ from ddpm_dip import data, errors, files, provenance
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True, help=f"one of {', '.join(data.DATASETS)}")
-    parser.add_argument("--root", type=Path, help="folder with the source files; without it they are downloaded")
+    parser.add_argument(
+        "--root", help="folder with the source files; image_folder: or an archive, or its address; else downloaded"
+    )
+    parser.add_argument("--sha256", help="digest of the archive that --root names")
     parser.add_argument(
         "--split",
         default="both",
@@ -40,6 +43,7 @@ def main() -> None:
         split=arguments.split,
         image_size=arguments.image_size,
         channels=arguments.channels,
+        sha256=arguments.sha256,
         cache=arguments.cache or arguments.output.parent / "downloads",
     )
     loaded = data.load(options)
