@@ -130,7 +130,7 @@ def test_an_unknown_name_is_refused():
 
 def test_the_schema_knows_the_same_networks():
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-    assert set(schema["properties"]["models"]["items"]["properties"]["network"]["enum"]) == set(PLANS)
+    assert set(schema["properties"]["models"]["items"]["properties"]["network"]["enum"]) == {*PLANS, "dcgan"}
 
 
 # --- structure: the forward passes as SPEC words them, in plain functions on the nets' own weights ---

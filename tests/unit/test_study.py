@@ -26,8 +26,14 @@ def laid_over(overlay: dict, base: dict = DEFAULT) -> dict:
 @pytest.mark.parametrize(
     "path", [ROOT / "config.yaml", *sorted((ROOT / "studies").glob("*.yaml"))], ids=lambda p: p.name
 )
-def test_every_study_of_the_repository_is_accepted(path):
-    study.check(laid_over(yaml.safe_load(path.read_text())), SCHEMA)
+def test_every_study_of_the_repository_is_accepted(path, tmp_path):
+    config = laid_over(yaml.safe_load(path.read_text()))
+    if config["data"]["dataset"] == "image_folder":  # the images are the user's
+        with pytest.raises(UserError, match="data.root is not set"):
+            study.check(config, SCHEMA)
+        (tmp_path / "a.png").touch()
+        config["data"]["root"] = str(tmp_path)
+    study.check(config, SCHEMA)
 
 
 def experiment(name: str, **settings: object) -> dict:
@@ -73,7 +79,7 @@ def experiment(name: str, **settings: object) -> dict:
         (experiment("epochs", epochs=[20]), "experiments.epochs.epochs is [20]: give at least 2"),
         (experiment("epochs", epochs=[20, 30]), "experiments.epochs.epochs: 30 is not among the epochs of model 'hw4'"),
         ({"experiments": dict.fromkeys(study.EXPERIMENTS)}, "experiments are all left out"),
-        ({"timing": {"model": "x"}}, "timing.model: 'x' is not among models"),
+        ({"timing": {"model": "x"}}, "timing.model: 'x' is not among the U-Nets"),
         ({"metrics": {"fid_inception": "yes"}}, "metrics.fid_inception is 'yes'; it must be one of auto, true, false"),
         ({"metrics": {"inception_weights": "no.pth"}}, "metrics.inception_weights: no.pth: no such file"),
     ],
@@ -106,3 +112,87 @@ def test_a_cell_is_its_path():
     cells = study.all_cells(DEFAULT)
     assert len({cell.path for cell in cells}) == len(cells)
     assert study.Cell("hw4", 20, "dip", 3, 500).path == "hw4/epoch-0020/dip-p03/K0500"
+
+
+# --- study B
+
+DCGAN = {"name": "dcgan", "network": "dcgan", "epochs": [1, 3]}
+IMVFX = {"name": "imvfx", "network": "imvfx", "width": 8, "epochs": [2, 5]}
+BOTH = {"models": [IMVFX, DCGAN], "timing": None}
+INTERPOLATION = {
+    "models": ["imvfx", "dcgan"],
+    "paths": ["linear", "spherical"],
+    "samplers": ["ancestral", "ddim"],
+    "noise": ["shared", "independent"],
+    "steps": 1000,
+    "ddim_steps": 50,
+    "pairs": 4,
+    "points": 7,
+}
+B = BOTH | {
+    "experiments": dict.fromkeys(study.EXPERIMENTS)
+    | {"evolution": {"models": ["imvfx", "dcgan"], "steps": 900}, "interpolation": INTERPOLATION}
+}
+
+
+@pytest.mark.parametrize(
+    ("overlay", "says"),
+    [
+        ({"models": [DCGAN | {"dip_passes": 2}]}, "models.0.dip_passes: DIP inside training is for the U-Nets"),
+        ({"models": [IMVFX | {"network": "hw4"}]}, "models.0.width: the network hw4 has one width"),
+        ({"data": {"image_size": 20}}, "models.1.network: a dcgan cannot take data.image_size 20; 16, 28, 32, 64, 128"),
+        ({"timing": laid_over({"model": "dcgan"}, DEFAULT["timing"])}, "timing.model: 'dcgan' is not among the U-Nets"),
+        (
+            {"experiments": {"steps": laid_over({"models": ["dcgan"]}, DEFAULT["experiments"]["steps"])}},
+            "experiments.steps.models: 'dcgan' is a dcgan, which only evolution and interpolation take",
+        ),
+        ({"experiments": {"evolution": None}}, "experiments are all left out"),
+        (
+            {"experiments": {"evolution": {"models": ["gan"]}}},
+            "experiments.evolution.models: 'gan' is not among models",
+        ),
+        ({"experiments": {"interpolation": {"noise": ["none"]}}}, "interpolation.noise.0 is 'none'; it must be one of"),
+        ({"experiments": {"interpolation": {"points": 2}}}, "interpolation.points is 2; it must be at least 3"),
+        (
+            {"training": {"lr_schedule": "linear"}},
+            "training.lr_schedule is 'linear'; it must be one of constant, cosine",
+        ),
+        ({"gan": {"batch_size": 1}}, "gan.batch_size is 1; it must be at least 2"),
+    ],
+)
+def test_mistakes_of_study_b(overlay, says):
+    config = laid_over(B)
+    study.check(config, SCHEMA)
+    with pytest.raises(UserError) as caught:
+        study.check(laid_over(overlay, config), SCHEMA)
+    assert says in str(caught.value)
+
+
+def test_evolution_has_every_budget_of_each_model():
+    assert [cell.path for cell in study.all_cells(laid_over(B))] == [
+        "imvfx/epoch-0002/noise-p00/K0900",
+        "imvfx/epoch-0005/noise-p00/K0900",
+        "dcgan/epoch-0001/noise-p00/K0000",
+        "dcgan/epoch-0003/noise-p00/K0000",
+    ]
+
+
+def test_interpolations_are_those_that_differ():
+    found = study.interpolations(laid_over(B))
+    assert [path for path in found if "linear" in path] == [
+        "imvfx/epoch-0005/ancestral-linear-shared",
+        "imvfx/epoch-0005/ancestral-linear-independent",
+        "imvfx/epoch-0005/ddim-linear-none",
+        "dcgan/epoch-0003/gan-linear-none",
+    ]
+    assert len(found) == 8
+    assert [found[f"imvfx/epoch-0005/{name}"]["steps"] for name in ("ancestral-linear-shared", "ddim-linear-none")] == [
+        1000,
+        50,
+    ]
+
+
+def test_the_sizes_of_a_dcgan_are_the_network_s():
+    from ddpm_dip.networks import dcgan
+
+    assert tuple(dcgan.FIRST) == study.GAN_SIZES

@@ -196,11 +196,9 @@ def lower_budget(wildcards):
 
 
 def train_inputs(wildcards):
-    inputs = {
-        "data": DATA,
-        "stamp": f"{RESULTS}/stamps/{'train_gan' if wildcards.model in GANS else 'train'}"
-        f"/{wildcards.model}-{wildcards.epoch}.json",
-    }
+    stage = "train_gan" if wildcards.model in GANS else "train"
+    name = f"{wildcards.model}-{wildcards.epoch}"
+    inputs = {"data": DATA, "stamp": f"{RESULTS}/stamps/{stage}/{name}.json"}
     if MODELS[wildcards.model].get("dip_passes"):
         inputs["dip"] = DIP
     lower = lower_budget(wildcards)
