@@ -33,6 +33,7 @@ from .errors import UserError
 WIDTH = 10.0  # inches: about 1000 px of a page
 DPI = 150
 SHOWN = 8  # always the first samples, so that no picture is selected by hand
+STRIPS, MOST_POINTS = 4, 12  # pairs of latents shown, the first ones, and images of each
 FD_LABEL = "Fréchet distance\n(classifier features)"
 K_LABEL = "K (the chain's last K of 1000 timesteps)"
 DISPLAY_LABELS = {"minmax": "minmax display", "clamp": "clamp display"}
@@ -137,7 +138,7 @@ def distance_against_steps(inputs: list[Path], passes: str = "2") -> Figure:
     table = tables.largest_budget(tables.read_cells(inputs[0])).dropna(subset=["fd_classifier"])
     table = table[table["passes"].isin([0, *_numbers("passes", passes)])]
     # A model with a single K (DIP inside training) has no curve to show.
-    chains = table[table["arm"] != "dip-alone"]
+    chains = table[~table["arm"].isin(["dip-alone", "gan"])]
     counts = chains.groupby("variant")["steps"].nunique()
     variants = list(counts[counts > 1].index) or list(counts.index)
     fig, axes = _panels(variants, "nothing to draw: cells.csv has no chain with these passes")
@@ -236,9 +237,9 @@ def loss(inputs: list[Path], published: str = "false") -> Figure:
     """Training loss per epoch and model (training.csv); published=true adds the study's printed losses."""
     table = tables.read_csv(inputs[0], tables.TRAINING_COLUMNS)
     fig, axis = plt.subplots(figsize=(WIDTH, 4.2), layout="constrained", dpi=DPI)
-    colours = [colour for i, colour in enumerate(sns.color_palette("Dark2")) if i != 1]  # orange is the DIP arm's
-    for (model, rows), colour in zip(table.groupby("model"), cycle(colours), strict=False):
-        axis.plot(rows["epoch"], rows["loss"], color=colour, marker="o", ms=4, lw=1.8, label=model)
+    colours = _model_colours(table["model"])
+    for model, rows in table.groupby("model"):
+        axis.plot(rows["epoch"], rows["loss"], color=colours[model], marker="o", ms=4, lw=1.8, label=model)
     if _truth("published", published):
         known = study.TRAINING_LOSS
         axis.plot(
@@ -265,6 +266,134 @@ def loss(inputs: list[Path], published: str = "false") -> Figure:
     )
     axis.legend(loc="upper right")
     return fig
+
+
+def gan_loss(inputs: list[Path]) -> Figure:
+    """Losses per epoch of each DCGAN, discriminator's and generator's (gan_training.csv)."""
+    table = tables.read_csv(inputs[0], tables.GAN_TRAINING_COLUMNS)
+    fig, axis = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained", dpi=DPI)
+    colours = _model_colours(table["model"])
+    for model, rows in table.groupby("model"):
+        for column, part, style in (("loss_d", "discriminator", "-"), ("loss_g", "generator", "--")):
+            axis.plot(rows["epoch"], rows[column], color=colours[model], ls=style, lw=1.8, label=f"{model}, {part}")
+    axis.axhline(2 * np.log(2), color=_GREY, ls=":", lw=1.4, label="discriminator that cannot tell: 2 ln 2")
+    axis.set_ylim(bottom=0)
+    axis.xaxis.set_major_locator(plt.MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axis.set(title="Mean adversarial losses by epoch", xlabel="epoch", ylabel="cross-entropy (nats)")
+    axis.legend(fontsize="small")
+    return fig
+
+
+def evolution(inputs: list[Path]) -> Figure:
+    """Distance, and how much images differ in tone, by training epoch, for each model (evolution.csv)."""
+    table = tables.read_cells(inputs[0])
+    metric, floor = tables.distance(table)
+    table = table.dropna(subset=["epochs"])
+    panels = [*((display, metric) for display in tables.DISPLAY_NAMES), (tables.DISPLAY_NAMES[0], "image_mean_sd")]
+    panels = [(display, column) for display, column in panels if table[column].notna().any()]
+    if not panels:
+        raise UserError("evolution: nothing to draw: neither a distance nor an image mean was computed")
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), squeeze=False, layout="constrained", dpi=DPI)
+    colours = _model_colours(table["model"])
+    handles: dict[str, object] = {}
+    for axis, (display, column) in zip(axes[0], panels, strict=True):
+        part = table[(table["display"] == display) & table[column].notna()]
+        for model, rows in part.groupby("variant"):
+            rows = rows.sort_values("epochs")
+            gan = (rows["arm"] == "gan").all()
+            (handles[model],) = axis.plot(
+                rows["epochs"].astype(float),
+                rows[column],
+                color=colours[rows["model"].iloc[0]],
+                marker="D" if gan else "o",
+                ms=6,
+                mec="white",
+                mew=0.6,
+                ls="--" if gan else "-",
+                lw=1.8,
+            )
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        ticks = sorted(set(part["epochs"]))
+        axis.set_xticks(ticks, [str(tick) for tick in ticks])
+        axis.minorticks_off()
+        if len(part) and part[column].max() / part[column].min() < 300:
+            axis.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(_COMPACT)
+        axis.set(xlabel="epochs of training (log scale)")
+        if column == "image_mean_sd":
+            axis.set(title="tone", ylabel="sd over samples of the image mean\n(images live in [-1, 1])")
+        else:
+            axis.set(title=DISPLAY_LABELS[display], ylabel=FD_LABEL if metric == "fd_classifier" else "FID (Inception)")
+            if part[floor].notna().any():
+                level = axis.axhline(part[floor].median(), color="black", ls=":", lw=1.6)
+                handles["floor: real against real, same n"] = level
+    _legend(fig, handles)
+    fig.suptitle("The same latents as training goes on: distance to real images (lower is better), and tone")
+    return fig
+
+
+def smoothness(inputs: list[Path], display: str = "minmax") -> Figure:
+    """How evenly images change between two latents: a dot a pair, by model and sampler (interpolation.csv)."""
+    table = tables.read_csv(inputs[0], tables.INTERPOLATION_COLUMNS)
+    table = table[table["display"] == display]
+    if table.empty:
+        raise UserError(f"smoothness: nothing to draw: no way between latents was measured under {display}")
+    table = table.assign(way=_ways(table))
+    ways = sorted(set(table["way"]), key=lambda way: ("DCGAN" not in way, "DDIM" not in way, way))
+    spaces = [space for space in ("pixels", "classifier") if space in set(table["space"])]
+    points = sum(column.startswith("step_") for column in table)
+    palette = {"linear": _BRIGHT[0], "spherical": _BRIGHT[1]}
+    size = (WIDTH, 1.6 + 2 * (0.42 * len(ways) + 0.5))
+    fig, axes = plt.subplots(2, len(spaces), figsize=size, sharey=True, squeeze=False, layout="constrained", dpi=DPI)
+    measures = {
+        "path_ratio": ("path length / end-to-end distance (log scale)", 1.0),
+        "largest_share": ("largest step's share of the path", 1 / points),
+    }
+    for row, (column, (label, least)) in zip(axes, measures.items(), strict=True):
+        for axis, space in zip(row, spaces, strict=True):
+            part = table[(table["space"] == space) & table[column].notna()]
+            shared = dict(data=part, y="way", x=column, hue="path", order=ways, palette=palette, ax=axis)
+            sns.stripplot(**shared, dodge=True, size=3.5, alpha=0.55, jitter=0.12, legend=False)
+            sns.pointplot(
+                **shared,
+                dodge=0.4,
+                linestyle="none",
+                marker="|",
+                markersize=14,
+                errorbar=None,
+                legend=axis is axes[0, 0],
+            )
+            axis.axvline(least, color="black", ls=":", lw=1.4)
+            if column == "path_ratio":
+                axis.set_xscale("log")
+                axis.xaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
+                axis.xaxis.set_major_formatter(_COMPACT)
+                axis.xaxis.set_minor_formatter(plt.NullFormatter())
+            axis.set(xlabel=label, ylabel="")
+            if row is axes[0]:
+                axis.set_title({"pixels": "in pixels", "classifier": "in classifier features"}[space])
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    if axes[0, 0].get_legend():
+        axes[0, 0].get_legend().remove()
+    named = dict(zip((f"{label} path (bar: mean)" for label in labels), handles, strict=True))
+    named["least possible: a straight line; equal steps"] = Line2D([], [], color="black", ls=":", lw=1.4)
+    _legend(fig, named)
+    fig.suptitle(f"Between two latents, {DISPLAY_LABELS[display]}: further left is smoother", fontsize="medium")
+    return fig
+
+
+def _ways(table: pd.DataFrame) -> list[str]:
+    """Model and sampler of each row of interpolation.csv, in words; the model's name alone where it is a DCGAN."""
+    return [
+        f"{row.model} (DCGAN)" if row.sampler == "gan" else f"{row.model}, {tables.way_label(row.sampler, row.noise)}"
+        for row in table.itertuples()
+    ]
+
+
+def _model_colours(models: pd.Series) -> dict[str, tuple]:
+    colours = [colour for i, colour in enumerate(sns.color_palette("Dark2")) if i != 1]  # orange is the DIP arm's
+    return dict(zip(sorted(set(models)), cycle(colours), strict=False))
 
 
 def brightness_drift(inputs: list[Path]) -> Figure:
@@ -490,9 +619,44 @@ def gallery(inputs: list[Path], display: str = "minmax") -> Figure:
         shown = _shown(arrays["samples"][: 2 * SHOWN], display)
         images[cell["model"], "1 to 8"], images[cell["model"], "9 to 16"] = shown[:SHOWN], shown[SHOWN:]
         steps.add(cell["steps"])
-    title = f"DDPM from noise, K = {', '.join(map(str, sorted(steps)))}: the first samples, {DISPLAY_LABELS[display]}"
+    chains = ", ".join(str(k) for k in sorted(steps) if k)
+    kinds = ([f"DDPM from noise, K = {chains}"] if chains else []) + ["DCGAN"] * (0 in steps)
+    title = f"{'; '.join(kinds)}: the first samples, {DISPLAY_LABELS[display]}"
     models = list(dict.fromkeys(model for model, _ in images))
     return _mosaic(images, models, ["1 to 8", "9 to 16"], "model", "samples", title)
+
+
+def evolution_grid(inputs: list[Path], display: str = "minmax") -> Figure:
+    """The first 16 latents at each of a model's epochs, a row an epoch, models below each other (samples .npz)."""
+    images: dict[tuple, np.ndarray] = {}
+    for path in inputs:
+        arrays, cell = _samples(path)
+        images[(cell["model"], cell["epochs"]), ""] = _shown(arrays["samples"][: 2 * SHOWN], display)
+    rows = sorted(images, key=lambda key: (list(dict.fromkeys(at[0] for at, _ in images)).index(key[0][0]), key[0][1]))
+    title = f"The same latents as training goes on, {DISPLAY_LABELS[display]}"
+    return _mosaic(images, [at for at, _ in rows], [""], "budget", "", title, columns=2 * SHOWN)
+
+
+def interpolation_strip(inputs: list[Path], display: str = "minmax") -> Figure:
+    """Images between two latents: a row a sampler and pair, a block a path (interpolations .npz). One model a strip."""
+    images: dict[tuple, np.ndarray] = {}
+    models, points = {}, 0
+    for path in inputs:
+        arrays, cell = _samples(path)
+        strips = arrays["images"][:STRIPS]
+        points = min(strips.shape[1], MOST_POINTS)
+        strips = strips[:, np.linspace(0, strips.shape[1] - 1, points).round().astype(int)]
+        models[cell["model"]] = cell
+        if len(models) > 1:
+            raise UserError(f"interpolation-strip: one model a figure; these files hold {', '.join(models)}")
+        for pair, strip_images in enumerate(strips):
+            images[(cell["sampler"], cell["noise"], pair), cell["path"]] = _shown(strip_images, display)
+    kinds = list(dict.fromkeys(at[:2] for at, _ in images))
+    rows = sorted({at for at, _ in images}, key=lambda at: (kinds.index(at[:2]), at[2]))
+    ((name, cell),) = models.items()
+    title = f"{name}, {cell['epochs']} epochs, between two latents: the first pairs, {DISPLAY_LABELS[display]}"
+    blocks = sorted({block for _, block in images})
+    return _mosaic(images, rows, blocks, "way", "path", title, columns=points)
 
 
 def _strip_title(models: dict[str, dict], row: str, display: str) -> str:
@@ -523,35 +687,45 @@ def _key_label(value: object, by: str) -> str:
         return f"{value} epochs"
     if by == "model":
         return str(value)
+    if by == "budget":
+        return f"{value[0]}, {value[1]} epoch{'s' * (value[1] > 1)}"
+    if by == "way":
+        return f"{tables.way_label(*value[:2])}, pair {value[2] + 1}"
+    if by == "path":
+        return f"{value} path"
     return f"K = {value}" if by == "steps" else f"{by} {value}"
 
 
-def _mosaic(images: dict, rows: list, blocks: list, row: str, block: str, title: str) -> Figure:
-    """Lay the pictures out in whole pixels, so that every sample pixel is a square of the same size."""
+def _mosaic(images: dict, rows: list, blocks: list, row: str, block: str, title: str, columns: int = SHOWN) -> Figure:
+    """Lay the pictures out in whole pixels, so that every sample pixel is a square of the same size.
+
+    images: (row, block) -> (columns, H, W, 3) uint8. A block named "" has no heading.
+    """
     height, width = next(iter(images.values())).shape[1:3]
     left = 40 + 13 * max(len(_key_label(at, row)) for at in rows)
-    top, gap, between = 92, 4, 26
-    room = (1500 - left - between * len(blocks)) // (len(blocks) * SHOWN)
-    scale = max(1, min(room, 96) // width)
+    top, gap, between = 92 if any(blocks) else 56, 4, 26
+    room = (1500 - left - between * len(blocks)) // (len(blocks) * columns)
+    scale = max(1, min(room, max(96, 2 * width)) // width)
     tile_h, tile_w = height * scale + gap, width * scale + gap
-    total_w = left + len(blocks) * (SHOWN * tile_w + between)
+    total_w = left + len(blocks) * (columns * tile_w + between)
     total_h = top + len(rows) * tile_h + 8
     canvas = np.full((total_h, total_w, 3), 255, np.uint8)
     fig = plt.figure(figsize=(total_w / DPI, total_h / DPI), dpi=DPI)
     text = partial(fig.text, va="center", color="0.1")
     text(8 / total_w, 1 - 26 / total_h, title, ha="left", fontsize=12)
     for column, key in enumerate(blocks):
-        x0 = left + column * (SHOWN * tile_w + between)
-        label = _key_label(key, block)
-        text((x0 + SHOWN * tile_w / 2) / total_w, 1 - 70 / total_h, label, ha="center", fontsize=11)
-        canvas[top - gap : total_h - 8, x0 - gap : x0 + SHOWN * tile_w] = _MAT
+        x0 = left + column * (columns * tile_w + between)
+        if key != "":
+            label = _key_label(key, block)
+            text((x0 + columns * tile_w / 2) / total_w, 1 - 70 / total_h, label, ha="center", fontsize=11)
+        canvas[top - gap : total_h - 8, x0 - gap : x0 + columns * tile_w] = _MAT
         for line, at in enumerate(rows):
             y0 = top + line * tile_h
             shown = images.get((at, key))
             if shown is None:
-                canvas[y0 : y0 + tile_h - gap, x0 : x0 + SHOWN * tile_w - gap] = 240
+                canvas[y0 : y0 + tile_h - gap, x0 : x0 + columns * tile_w - gap] = 240
                 text(
-                    (x0 + SHOWN * tile_w / 2) / total_w,
+                    (x0 + columns * tile_w / 2) / total_w,
                     1 - (y0 + tile_h / 2) / total_h,
                     "not run",
                     ha="center",
@@ -663,6 +837,11 @@ FIGURES: dict[str, Callable[..., Figure | list[Image.Image]]] = {
     "passes-heatmap": passes_heatmap,
     "epochs": epochs,
     "loss": loss,
+    "gan-loss": gan_loss,
+    "evolution": evolution,
+    "evolution-grid": evolution_grid,
+    "interpolation-strip": interpolation_strip,
+    "smoothness": smoothness,
     "strip": strip,
     "gallery": gallery,
     "denoising": denoising,

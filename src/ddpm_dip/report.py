@@ -8,11 +8,14 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from . import published, tables
+from . import published, tables, verdicts_b
+from . import verdicts as verdicts_a
 from .tables import arm_label, compact, largest_budget
-from .verdicts import AGREES, DISAGREES, NOT_DECIDED, RULE, tally, usual_passes, verdicts
+from .verdicts import AGREES, DISAGREES, NOT_DECIDED, RULE, tally, usual_passes
 
-EXPERIMENTS = ("quality", "passes", "epochs", "dip_in_training")
+EXPERIMENTS = ("quality", "passes", "epochs", "dip_in_training")  # those that have strips
+STUDY_A = ("steps", *EXPERIMENTS)
+STUDY_B = ("evolution", "interpolation")
 FIGURE_DPI = 150  # the figures' pixels per 100 CSS pixels of the page
 DISPLAYS = "|".join(tables.DISPLAY_NAMES)
 
@@ -25,13 +28,18 @@ def page(
     images: dict[str, bytes],
     provenance: dict[str, dict],
     reasons: dict[str, list[str]],
+    evolution: pd.DataFrame | None = None,
+    interpolation: pd.DataFrame | None = None,
+    gan_training: pd.DataFrame | None = None,
 ) -> str:
     """The page's HTML.
 
-    cells: as `tables.read_cells` returns it; images: PNG and GIF files' bytes by file name;
+    cells, evolution: as `tables.read_cells` returns them; images: PNG and GIF files' bytes by file name;
     provenance: records by path; reasons: why a metric was not computed, by metric.
-    A section whose parts are missing is left out.
+    A section whose parts are missing is left out, and so are a study's claims that has none.
     """
+    study_b = evolution is not None or interpolation is not None
+    study_a = not study_b or timing is not None or any(setting(config, "experiments", name) for name in STUDY_A)
     embedded = {name: embed(name, data) for name, data in sorted(images.items())}
     with_dip = [model["name"] for model in model_settings(config) if model.get("dip_passes")]
     strips = {experiment: find_strips(embedded, experiment) for experiment in EXPERIMENTS}
@@ -39,10 +47,20 @@ def page(
     inside = inside_table(cells, with_dip)
     present = {
         "time": (timing is not None and len(timing) > 0) or "time-against-steps.png" in embedded,
-        "quality": bool(strips["quality"] or animations or "distance-against-steps.png" in embedded),
+        "quality": bool(
+            strips["quality"]
+            or animations
+            or {"distance-against-steps.png", "gallery-minmax.png", "gallery-clamp.png"} & set(embedded)
+        ),
         "passes": bool(strips["passes"] or "passes-heatmap.png" in embedded),
-        "epochs": bool(strips["epochs"] or {"epochs.png", "loss.png"} & set(embedded) or training is not None),
+        "epochs": bool(
+            strips["epochs"]
+            or {"epochs.png", "loss.png", "gan-loss.png"} & set(embedded)
+            or not (training is None and gan_training is None)
+        ),
         "inside": bool(strips["dip_in_training"] or inside["rows"]),
+        "evolution": evolution is not None,
+        "interpolation": interpolation is not None,
         "fit": "dip-fit.png" in embedded,
         "brightness": "brightness-drift.png" in embedded,
         "cells": True,
@@ -51,10 +69,12 @@ def page(
     }
     titles = {
         "time": "Time per image against K",
-        "quality": "Quality at a given K",
+        "quality": "Quality at a given K" if study_a else "What the models draw",
         "passes": "How many DIP passes",
         "epochs": "Epoch budgets and training loss",
         "inside": "DIP inside training",
+        "evolution": "DDPM and DCGAN as training goes on",
+        "interpolation": "Between two latents",
         "fit": "The DIP fit",
         "brightness": "Brightness drift: a defect of the published net",
         "cells": "All cells",
@@ -64,7 +84,8 @@ def page(
     sections = {key: title for key, title in titles.items() if present[key]}
     numbers = {key: number for number, key in enumerate(sections, start=1)}
     networks = {model["name"]: model.get("network", model["name"]) for model in model_settings(config)}
-    judged = verdicts(cells, timing, networks, with_dip)
+    judged = verdicts_a.verdicts(cells, timing, networks, with_dip) if study_a else []
+    judged += verdicts_b.verdicts(evolution, interpolation) if study_b else []
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -75,6 +96,9 @@ def page(
     environment.filters["compact"] = compact
     return environment.get_template("report.html.j2").render(
         study=str(config.get("study", "study")),
+        cosine=setting(config, "training", "lr_schedule") == "cosine",
+        study_a=study_a,
+        study_b=study_b,
         dataset=", ".join(sorted(set(cells["dataset"].dropna().astype(str)))),
         size=config.get("data", {}).get("image_size"),
         n=sorted(set(cells["n"].dropna())),
@@ -90,7 +114,12 @@ def page(
         animations=animations,
         times=time_table(timing),
         qualities=quality_tables(cells, config, with_dip),
-        losses=loss_table(training),
+        losses=loss_table(training, config),
+        gan_losses=gan_loss_table(gan_training),
+        evolution=evolution_table(evolution),
+        interpolation=interpolation_table(interpolation),
+        grids={display: f"evolution-grid.{display}.png" for display in tables.DISPLAY_NAMES},
+        between=find_between(embedded),
         inside=inside,
         brightness=brightness_table(cells),
         all_cells=all_cells_table(cells),
@@ -157,6 +186,16 @@ def find_strips(embedded: dict, experiment: str) -> dict[str, list[dict]]:
     for display in tables.DISPLAY_NAMES:
         for name, image in embedded.items():
             if match := re.fullmatch(rf"strip\.{experiment}\.([^.]+)\.{display}\.png", name):
+                found.setdefault(match[1], []).append({"display": display, "image": image})
+    return dict(sorted(found.items()))
+
+
+def find_between(embedded: dict) -> dict[str, list[dict]]:
+    """The strips between latents by model, minmax first."""
+    found: dict[str, list[dict]] = {}
+    for display in tables.DISPLAY_NAMES:
+        for name, image in embedded.items():
+            if match := re.fullmatch(rf"interpolation\.([^.]+)\.{display}\.png", name):
                 found.setdefault(match[1], []).append({"display": display, "image": image})
     return dict(sorted(found.items()))
 
@@ -250,7 +289,7 @@ def quality_tables(cells: pd.DataFrame, config: dict, with_dip: list[str]) -> di
     return found
 
 
-def loss_table(training: pd.DataFrame | None) -> dict:
+def loss_table(training: pd.DataFrame | None, config: dict) -> dict:
     if training is None or training.empty:
         return {"head": [], "rows": []}
     rows = []
@@ -258,13 +297,68 @@ def loss_table(training: pd.DataFrame | None) -> dict:
         first, last = part.iloc[0], part.iloc[-1]
         pace = part["seconds"].median()
         rows.append([model, str(len(part)), f"{first['loss']:.4f}", f"{last['loss']:.4f}", f"{pace:.3g}"])
-    old = published.TRAINING_LOSS
-    name = f"hw4: {published.TRAINING_SOURCE}"
-    rows.append([name, str(max(old)), f"{old[1]:.3f}", f"{old[max(old)]:.3f}", "–"])
+    if any(str(model.get("network")).startswith("hw4") for model in model_settings(config)):
+        old = published.TRAINING_LOSS
+        name = f"hw4: {published.TRAINING_SOURCE}"
+        rows.append([name, str(max(old)), f"{old[1]:.3f}", f"{old[max(old)]:.3f}", "–"])
     return {
         "head": ["model", "epochs", "loss, epoch 1", "loss, last epoch", "seconds an epoch"],
         "rows": rows,
     }
+
+
+def gan_loss_table(training: pd.DataFrame | None) -> dict:
+    if training is None or training.empty:
+        return {"head": [], "rows": []}
+    rows = []
+    for model, part in training.groupby("model"):
+        last, pace = part.iloc[-1], part["seconds"].median()
+        rows.append([model, str(len(part)), f"{last['loss_d']:.3f}", f"{last['loss_g']:.3f}", f"{pace:.3g}"])
+    return {
+        "head": ["model", "epochs", "discriminator, last epoch", "generator, last epoch", "seconds an epoch"],
+        "rows": rows,
+    }
+
+
+def evolution_table(evolution: pd.DataFrame | None) -> dict:
+    """A row a model and epoch: the distances with their spread, the floors, and the tone's spread."""
+    if evolution is None:
+        return {"head": [], "rows": []}
+    metric, floor = tables.distance(evolution)
+    name = "FD" if metric == "fd_classifier" else "FID"
+    head = ["model", "epochs", *(f"{name}, {d}" for d in tables.DISPLAY_NAMES), "sd of image means"]
+    rows = []
+    for (model, epochs), part in evolution.groupby(["variant", "epochs"]):
+        by = part.set_index("display")
+        values = []
+        for display in tables.DISPLAY_NAMES:
+            spread = by["fd_classifier_sd"].get(display) if metric == "fd_classifier" else float("nan")
+            value = compact(by[metric].get(display, float("nan")))
+            values.append(value if pd.isna(spread) else f"{value} ± {compact(spread)}")
+        rows.append([model, str(epochs), *values, compact(part["image_mean_sd"].iloc[0])])
+    floors = evolution.groupby("display")[floor].median()
+    floors = [compact(floors.get(display, float("nan"))) for display in tables.DISPLAY_NAMES]
+    return {"head": head, "rows": [*rows, ["floor (real against real)", "", *floors, ""]]}
+
+
+def interpolation_table(interpolation: pd.DataFrame | None) -> dict:
+    """A row a model, sampler and path: means over pairs with their standard errors."""
+    if interpolation is None:
+        return {"head": [], "rows": []}
+    spaces = [space for space in ("pixels", "classifier") if space in set(interpolation["space"])]
+    columns = [(m, s, d) for m in ("path_ratio", "largest_share") for s in spaces for d in tables.DISPLAY_NAMES]
+    words = {"path_ratio": "path / end to end", "largest_share": "largest step's share"}
+    words |= {"pixels": "pixels", "classifier": "features"}
+    head = ["model", "sampler", "path", *(f"{words[m]}, {words[s]}, {d}" for m, s, d in columns)]
+    rows = []
+    for (model, sampler, noise, path), part in interpolation.groupby(["model", "sampler", "noise", "path"]):
+        row = [model, tables.way_label(sampler, noise), path]
+        for measure, space, display in columns:
+            values = part.loc[(part["space"] == space) & (part["display"] == display), measure].dropna()
+            mean, error = verdicts_b.mean_and_error(values)
+            row.append(f"{compact(mean)} ± {compact(error)}" if len(values) > 1 else compact(mean))
+        rows.append(row)
+    return {"head": head, "rows": rows}
 
 
 def inside_table(cells: pd.DataFrame, with_dip: list[str]) -> dict:

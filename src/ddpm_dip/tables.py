@@ -1,4 +1,4 @@
-"""The three tidy tables (cells, training, timing), and the words that figures and report use for them."""
+"""The tidy tables (cells, evolution, interpolation, training, timing), and the words that figures and report use."""
 
 import math
 from pathlib import Path
@@ -20,10 +20,15 @@ CELL_KEYS = [
     "seed",
     "n",
 ]
-CELL_METRICS = ["fd_classifier", "fd_classifier_sd", "fd_classifier_floor", "fid_inception"]
+CELL_METRICS = ["fd_classifier", "fd_classifier_sd", "fd_classifier_floor", "fid_inception", "fid_inception_floor"]
 CELL_COLUMNS = [*CELL_KEYS, "n_reference", "display", *CELL_METRICS, "image_mean_sd"]
 CELL_ORDER = ["dataset", "model", "epochs", "start", "passes", "sampler", "steps", "clip_x0", "display"]
+INTERPOLATION_KEYS = ["dataset", "model", "epochs", "weights", "sampler", "steps", "noise", "path", "seed"]
+INTERPOLATION_ORDER = ["display", "space", "pair"]
+SMOOTHNESS = ["path_length", "end_to_end", "path_ratio", "largest_share"]
+INTERPOLATION_COLUMNS = [*INTERPOLATION_KEYS, *INTERPOLATION_ORDER, *SMOOTHNESS]  # then step_1, step_2, ...
 TRAINING_COLUMNS = ["model", "epoch", "loss", "seconds"]
+GAN_TRAINING_COLUMNS = ["model", "epoch", "loss_d", "loss_g", "seconds"]
 TIMING_COLUMNS = [
     "method",
     "passes",
@@ -70,10 +75,41 @@ def not_computed(records: dict[str, dict]) -> dict[str, list[str]]:
     return reasons
 
 
+def interpolation(records: dict[str, dict]) -> pd.DataFrame:
+    """One row a way between latents, display, space and pair, from evaluate_interpolation.py's records by file name.
+
+    path_length and end_to_end in units of the space (pixels in [0, 1], classifier features); path_ratio and
+    largest_share as `interpolation.Smoothness` has them; step_1, step_2, ...: between neighbouring images.
+    Raises UserError, naming the file and the key, where a record lacks something.
+    """
+    rows = []
+    for name, record in records.items():
+        try:
+            shared = {key: record[key] for key in INTERPOLATION_KEYS}
+            for measure in record["measures"]:
+                values = {key: measure[key] for key in [*INTERPOLATION_ORDER, *SMOOTHNESS]}
+                steps = {f"step_{i}": step for i, step in enumerate(measure["steps_between"], start=1)}
+                rows.append({**shared, **values, **steps})
+        except KeyError as error:
+            raise UserError(f"{name}: a file of measures without {error}; delete it and run again") from error
+    table = pd.DataFrame(rows, columns=None if rows else INTERPOLATION_COLUMNS)
+    return table.astype(dict.fromkeys(SMOOTHNESS, "float64")).sort_values(
+        [*INTERPOLATION_KEYS, *INTERPOLATION_ORDER], kind="stable", ignore_index=True
+    )
+
+
 def training(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """All models' losses, by model and epoch, from tables by file name."""
-    table = _concatenate(parts, TRAINING_COLUMNS)
-    return table.sort_values(["model", "epoch"], kind="stable", ignore_index=True)
+    """All U-Nets' losses, by model and epoch, from tables by file name."""
+    return _by_epoch(parts, TRAINING_COLUMNS)
+
+
+def gan_training(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """All DCGANs' losses, of discriminator and generator in nats, by model and epoch, from tables by file name."""
+    return _by_epoch(parts, GAN_TRAINING_COLUMNS)
+
+
+def _by_epoch(parts: dict[str, pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    return _concatenate(parts, columns).sort_values(["model", "epoch"], kind="stable", ignore_index=True)
 
 
 def timing(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -118,6 +154,12 @@ def read_cells(path: Path | str) -> pd.DataFrame:
     return table
 
 
+def distance(table: pd.DataFrame) -> tuple[str, str]:
+    """The columns of the distance to judge by, and of its floor: the classifier's, or the FID where there is none."""
+    metric = "fd_classifier" if table["fd_classifier"].notna().any() else "fid_inception"
+    return metric, f"{metric}_floor"
+
+
 def largest_budget(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of each variant's largest epoch budget; rows without a model (DIP alone) stay."""
     largest = table.groupby("variant")["epochs"].transform("max")
@@ -135,8 +177,8 @@ def variant(model: str, weights: object, clip_x0: object) -> str:
 
 
 def arm(start: str, sampler: str) -> str:
-    """The arm's key: its start, or `<start>-alone` where no chain follows."""
-    return f"{start}-alone" if sampler == "none" else start
+    """The arm's key: its start, `<start>-alone` where no chain follows, or `gan`, which has neither."""
+    return "gan" if sampler == "gan" else f"{start}-alone" if sampler == "none" else start
 
 
 def arm_label(key: str, passes: int) -> str:
@@ -147,8 +189,14 @@ def arm_label(key: str, passes: int) -> str:
         "dip-every-step": f"DIP({passes}) every step",
         "mean-image": "mean image+DDPM",
         "dip-alone": f"DIP({passes}) alone",
+        "gan": "DCGAN",
     }
     return names.get(key, f"{key}({passes})" if passes else key)
+
+
+def way_label(sampler: str, noise: str) -> str:
+    """How the images between two latents were sampled, in words."""
+    return {"gan": "DCGAN", "ddim": "DDIM"}.get(sampler, f"ancestral, {noise} noise")
 
 
 def compact(value: float) -> str:

@@ -1,4 +1,4 @@
-"""What the tables say about the study's claims A1..A9: pure functions of the tables, one rule (RULE).
+"""What the tables say about study A's claims A1..A9: pure functions of the tables, one rule (RULE) for B's, too.
 
 A claim is a list of cases (a model and display, or a method and batch), a case a list of comparisons, each
 for the claim (+1), against it (-1) or below the noise (0).
@@ -15,7 +15,8 @@ from .tables import DISPLAY_NAMES, arm_label, compact, largest_budget
 AGREES, DISAGREES, NOT_DECIDED = "agrees", "disagrees", "not decided"
 RULE = (
     "Two distances differ only if they are further apart than the larger of the real-against-real floor and "
-    "a tenth of the smaller distance; two times differ only if their quartile ranges do not overlap. A case "
+    "a tenth of the smaller distance; two times differ only if their quartile ranges do not overlap; "
+    "two means or spreads differ only beyond twice the standard error of their difference. A case "
     "(one model under one display, or one method at one batch size) agrees or disagrees with a claim if at "
     "least half of its comparisons are decided in this sense and all decided ones point the same way; "
     "otherwise it is not decided. The verdict on a claim is drawn from its cases in the same way."
@@ -72,10 +73,10 @@ def verdicts(
     trained_with_dip: names of the models with DIP inside their training; only A8 looks at them.
     """
     timing = pd.DataFrame(columns=["method"]) if timing is None else timing
-    cells = cells.dropna(subset=["fd_classifier"])
+    cells = cells[cells["arm"] != "gan"].dropna(subset=["fd_classifier"])
     inside = set(cells.loc[cells["model"].isin(trained_with_dip), "variant"])
     plain = cells[~cells["variant"].isin(inside)]
-    tried = {
+    cases = {
         "A1": time_grows(timing),
         "A2": passes_are_cheap(timing),
         "A3": [],
@@ -92,17 +93,18 @@ def verdicts(
         "A3": "no measure of noise along the chain is in the tables; see the animations at K = 200",
         "A9": "no measure of diversity is in the tables; see the strips",
     }
-    result = []
-    for claim, cases in tried.items():
-        verdict = settle([_sign(case.verdict) for case in cases])
-        if claim in unmeasured:
-            reason = unmeasured[claim]
-        elif not cases:
-            reason = "the cells or times that it needs were not run"
-        else:
-            reason = f"{len(cases)} case{'s' * (len(cases) > 1)}; " + tally([s for case in cases for s in case.signs])
-        result.append(Verdict(claim, STATEMENTS[claim], verdict, reason, cases))
-    return result
+    return [tried(claim, STATEMENTS[claim], found, unmeasured.get(claim)) for claim, found in cases.items()]
+
+
+def tried(claim: str, statement: str, cases: list[Case], unmeasured: str | None = None) -> Verdict:
+    """The verdict on a claim, drawn from its cases; unmeasured: why it has none."""
+    if unmeasured:
+        reason = unmeasured
+    elif not cases:
+        reason = "the cells or times that it needs were not run"
+    else:
+        reason = f"{len(cases)} case{'s' * (len(cases) > 1)}; " + tally([s for case in cases for s in case.signs])
+    return Verdict(claim, statement, settle([_sign(case.verdict) for case in cases]), reason, cases)
 
 
 def settle(signs: list[int]) -> str:

@@ -3,11 +3,14 @@ TABLES = f"{RESULTS}/tables"
 FIGURES = f"{RESULTS}/figures"
 EXPERIMENTS = study.experiments(config)
 DISPLAYS = ("minmax", "clamp")
-LOSSES = [
-    f"{RESULTS}/models/{name}/epoch-{max(model['epochs']):04d}/losses.csv"
-    for name, model in MODELS.items()
-    if name not in GANS
-]
+LOSSES, GAN_LOSSES = (
+    [
+        f"{RESULTS}/models/{name}/epoch-{max(model['epochs']):04d}/losses.csv"
+        for name, model in MODELS.items()
+        if (name in GANS) == gan
+    ]
+    for gan in (False, True)
+)
 EVOLUTION = study.expand(config, EXPERIMENTS.get("evolution") or {"models": []})
 
 
@@ -28,6 +31,7 @@ def tables():
     kinds = {
         "cells": ("metrics", list(METRICS.values())),
         "training": ("losses", LOSSES),
+        "gan_training": ("losses", GAN_LOSSES),
         "timing": ("timings", TIMINGS),
         "evolution": ("metrics", [METRICS[cell.path] for cell in EVOLUTION]),
         "interpolation": ("interpolations", list(SMOOTHNESS.values())),
@@ -44,6 +48,9 @@ def figures():
         published = {"published": "true"} if mnist else {}
         loss_table = [f"{TABLES}/training.csv"]
         wanted["loss.png"] = ("loss", loss_table, published, "Training")
+    if GAN_LOSSES:
+        gan_loss_table = [f"{TABLES}/gan_training.csv"]
+        wanted["gan-loss.png"] = ("gan-loss", gan_loss_table, {}, "Training")
     if USES_DIP:
         wanted["dip-fit.png"] = ("dip-fit", DIP_FILES[1:], {}, "DIP fit")
     if TIMINGS:
@@ -107,9 +114,8 @@ def figures():
                     category,
                 )
     if EVOLUTION:
-        if data.has_labels(config["data"]["dataset"]) or inception_wanted():
-            evolution_table = [f"{TABLES}/evolution.csv"]
-            wanted["evolution.png"] = ("evolution", evolution_table, {}, "Evolution")
+        evolution_table = [f"{TABLES}/evolution.csv"]
+        wanted["evolution.png"] = ("evolution", evolution_table, {}, "Evolution")
         for display in DISPLAYS:
             wanted[f"evolution-grid.{display}.png"] = (
                 "evolution-grid",
@@ -119,12 +125,13 @@ def figures():
             )
     if INTERPOLATIONS:
         interpolation_table = [f"{TABLES}/interpolation.csv"]
-        wanted["smoothness.png"] = (
-            "smoothness",
-            interpolation_table,
-            {},
-            "Interpolation",
-        )
+        for display in DISPLAYS:
+            wanted[f"smoothness.{display}.png"] = (
+                "smoothness",
+                interpolation_table,
+                {"display": display},
+                "Interpolation",
+            )
         for model in EXPERIMENTS["interpolation"]["models"]:
             ways = [p for p, names in INTERPOLATIONS.items() if names["model"] == model]
             for display in DISPLAYS:

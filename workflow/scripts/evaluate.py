@@ -19,7 +19,7 @@ from ddpm_dip.display import DISPLAYS, to_rgb_uint8, to_uint8
 from ddpm_dip.metrics.classifier import classifier_features, load_classifier
 from ddpm_dip.metrics.frechet import bootstrap_sd, frechet_distance
 
-METRICS = ("fd_classifier", "fd_classifier_sd", "fd_classifier_floor", "fid_inception")
+METRICS = ("fd_classifier", "fd_classifier_sd", "fd_classifier_floor", "fid_inception", "fid_inception_floor")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # of Inception; the classifier is small
 
 
@@ -52,6 +52,7 @@ def main() -> None:
         "fd_classifier_sd": no_classifier or diverged or too_few,
         "fd_classifier_floor": no_classifier or too_many or too_few,
         "fid_inception": inception_status["not_computed"] or diverged or too_few,
+        "fid_inception_floor": inception_status["not_computed"] or too_many or too_few,
         "image_mean_sd": diverged,
     }
 
@@ -82,9 +83,10 @@ def main() -> None:
             features = classifier_features(classifier, torch.from_numpy(to_uint8(shown)).float() / 255)
             found["fd_classifier"] = frechet_distance(half_a, features)
             found["fd_classifier_sd"] = bootstrap_sd(half_a, features)
-        if not not_computed["fd_classifier_floor"]:  # half B plays the samples
-            half_a, half_b = (reference_features(f"classifier_{display}_{half}") for half in "ab")
-            found["fd_classifier_floor"] = frechet_distance(half_a, half_b[:n])
+        for metric, features in (("fd_classifier_floor", "classifier"), ("fid_inception_floor", "inception")):
+            if not not_computed[metric]:  # half B plays the samples
+                half_a, half_b = (reference_features(f"{features}_{display}_{half}") for half in "ab")
+                found[metric] = frechet_distance(half_a, half_b[:n])
         return found
 
     image_means = samples.astype(np.float64).mean((1, 2, 3))

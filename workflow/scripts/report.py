@@ -17,7 +17,7 @@ def main() -> None:
     )
     parser.convert_arg_line_to_args = lambda line: [line] if line.strip() else []
     parser.add_argument("--config", required=True, metavar="JSON", help="the study's settings, resolved")
-    parser.add_argument("--tables", nargs="+", required=True, type=Path, help="cells.csv; timing.csv, training.csv")
+    parser.add_argument("--tables", nargs="+", required=True, type=Path, help="cells.csv, and others by name")
     parser.add_argument("--figures", nargs="*", default=[], type=Path, help="figures (.png) and animations (.gif)")
     parser.add_argument("--provenance", nargs="*", default=[], metavar="FILE", help="*.provenance.json files to list")
     parser.add_argument("--output", required=True, help="the HTML page to write")
@@ -31,16 +31,33 @@ def main() -> None:
         raise errors.UserError("--tables: cells.csv is missing")
     config = files.read_json(job.input(args.config))
     cells = tables.read_cells(paths["cells"])
-    timing = tables.read_csv(paths["timing"], tables.TIMING_COLUMNS) if "timing" in paths else None
-    training = tables.read_csv(paths["training"], tables.TRAINING_COLUMNS) if "training" in paths else None
+    columns = {
+        "timing": tables.TIMING_COLUMNS,
+        "training": tables.TRAINING_COLUMNS,
+        "gan_training": tables.GAN_TRAINING_COLUMNS,
+        "interpolation": tables.INTERPOLATION_COLUMNS,
+    }
+    read = {name: tables.read_csv(paths[name], columns[name]) if name in paths else None for name in columns}
+    evolution = tables.read_cells(paths["evolution"]) if "evolution" in paths else None
     beside = provenance.beside(paths["cells"])
     reasons = files.read_json(beside).get("not_computed", {}) if beside.exists() else {}
     records = {path.removesuffix(provenance.SUFFIX): files.read_json(path) for path in args.provenance}
 
     images = {path.name: job.input(path).read_bytes() for path in args.figures}
-    html = report.page(config, cells, timing, training, images, records, reasons)
+    html = report.page(
+        config,
+        cells,
+        read["timing"],
+        read["training"],
+        images,
+        records,
+        reasons,
+        evolution,
+        read["interpolation"],
+        read["gan_training"],
+    )
     files.write_text(args.output, html)
-    files.write_text(args.summary, report.summary(cells, timing, config, args.output))
+    files.write_text(args.summary, report.summary(cells, read["timing"], config, args.output))
     job.finish(args.output, args.summary, spec={})
 
 

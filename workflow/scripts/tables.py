@@ -1,4 +1,4 @@
-"""Gather many small result files into one tidy CSV table: cells, training or timing."""
+"""Gather many small result files into one tidy CSV table."""
 
 import argparse
 import sys
@@ -16,10 +16,13 @@ def main() -> None:
         fromfile_prefix_chars="@",
     )
     parser.convert_arg_line_to_args = lambda line: [line] if line.strip() else []
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="cells|training|timing")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="TABLE")
     for kind, option, what in (
         ("cells", "--metrics", "metrics JSON files, one a cell"),
-        ("training", "--losses", "losses.csv files, one a model"),
+        ("evolution", "--metrics", "metrics JSON files of one start at several epochs"),
+        ("interpolation", "--interpolations", "JSON files of evaluate_interpolation.py, one a way between latents"),
+        ("training", "--losses", "losses.csv files, one a U-Net"),
+        ("gan_training", "--losses", "losses.csv files, one a DCGAN"),
         ("timing", "--timings", "timing CSV files"),
     ):
         sub = kinds.add_parser(kind, help=f"table from {what}", description=f"Table from {what}.")
@@ -30,13 +33,15 @@ def main() -> None:
 
     job = provenance.Job(args.stamp, __file__)
     extra = {}
-    if args.kind == "cells":
+    if args.kind in ("cells", "evolution", "interpolation"):
         records = {path: files.read_json(job.input(path)) for path in args.inputs}
-        table = tables.cells(records)
+        gather = tables.interpolation if args.kind == "interpolation" else tables.cells
+        table = gather(records)
         extra["not_computed"] = tables.not_computed(records)
     else:
         columns, gather = {
             "training": (tables.TRAINING_COLUMNS, tables.training),
+            "gan_training": (tables.GAN_TRAINING_COLUMNS, tables.gan_training),
             "timing": (tables.TIMING_COLUMNS, tables.timing),
         }[args.kind]
         table = gather({path: tables.read_csv(job.input(path), columns) for path in args.inputs})
