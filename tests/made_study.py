@@ -1,6 +1,6 @@
 """A made-up study on disk, in the workflow's formats: to look at figures and the report, and to test them.
 
-`python tests/made_study.py FOLDER` writes it, with every figure and the report.
+`python tests/made_study.py FOLDER` writes it, with every figure, and study B's in FOLDER/study-b.
 """
 
 import json
@@ -117,6 +117,7 @@ def metrics(record: dict) -> dict:
             "fd_classifier_sd": distance(record, d) / 20,
             "fd_classifier_floor": 6.1,
             "fid_inception": None,
+            "fid_inception_floor": None,
         }
         for d in tables.DISPLAY_NAMES
     }
@@ -174,6 +175,111 @@ def write_tables(folder: Path) -> None:
         loss_rows(model, epochs).split("\n", 1)[1] for model, epochs in (("hw4", 20), ("hw4-sees", 20), ("hw4-dip", 5))
     ]
     files.write_text(folder / "training.csv", ",".join(tables.TRAINING_COLUMNS) + "\n" + "".join(parts))
+
+
+# ---------------------------------------------------------------- study B
+
+PAIRS, POINTS = 6, 5
+EVOLUTION = {"imvfx": (1, 20, 50), "dcgan": (1, 20, 50)}
+CONFIG_B = CONFIG | {
+    "models": [
+        {"name": "imvfx", "network": "imvfx", "width": 8, "epochs": [1, 20, 50]},
+        {"name": "dcgan", "network": "dcgan", "epochs": [1, 20, 50]},
+    ],
+    "experiments": {"evolution": {"models": ["imvfx", "dcgan"], "steps": 1000}, "interpolation": {"points": POINTS}},
+    "timing": None,
+}
+
+
+def evolution_cells() -> list[dict]:
+    kinds = {"imvfx": ("ancestral", 1000), "dcgan": ("gan", 0)}
+    return [
+        cell(model, epochs, sampler=kinds[model][0], steps=kinds[model][1])
+        for model, budgets in EVOLUTION.items()
+        for epochs in budgets
+    ]
+
+
+def evolution_metrics(record: dict) -> dict:
+    """DCGAN is nearer in the first epochs, the U-Net later, when its images are more alike in tone."""
+    made, first = metrics(record), record["epochs"] < 10
+    gan = record["sampler"] == "gan"
+    for values in made["displays"].values():
+        values["fd_classifier"] = (60.0 if first else 30.0) if gan else (300.0 if first else 12.0)
+    return made | {"image_mean_sd": 0.3 if gan else 0.05}
+
+
+def between(sampler: str, noise: str = "none", path: str = "linear", jump: float = 0.0, model: str = "") -> dict:
+    """A record of evaluate_interpolation.py: even steps, but for a share `jump` of the path in one of them."""
+    rng = np.random.default_rng(0)
+    steps = np.full(POINTS - 1, (1 - jump) / (POINTS - 1)) + rng.uniform(0, 0.002, (PAIRS, POINTS - 1))
+    steps[:, 1] += jump
+    length = steps.sum(1)
+    detour = {"gan": 1.5, "ddim": 1.7}.get(sampler, 3.0) + rng.uniform(0, 0.1, PAIRS)
+    measures = [
+        {
+            "display": display,
+            "space": space,
+            "pair": pair,
+            "steps_between": steps[pair].tolist(),
+            "path_length": length[pair],
+            "end_to_end": length[pair] / detour[pair],
+            "path_ratio": detour[pair],
+            "largest_share": steps[pair].max() / length[pair],
+        }
+        for display in tables.DISPLAY_NAMES
+        for space in ("pixels", "classifier")
+        for pair in range(PAIRS)
+    ]
+    names = {"dataset": "digits", "model": model or ("dcgan" if sampler == "gan" else "imvfx"), "epochs": 50}
+    names |= {"weights": "" if sampler == "gan" else "last", "sampler": sampler, "noise": noise, "path": path}
+    return names | {"steps": 0 if sampler == "gan" else 1000, "seed": 0, "measures": measures, "not_computed": {}}
+
+
+def ways() -> list[dict]:
+    kinds = [("gan", "none", 0.0), ("ancestral", "shared", 0.4), ("ancestral", "independent", 0.0), ("ddim", "none", 0)]
+    return [between(*kind[:2], path, kind[2]) for kind in kinds for path in ("linear", "spherical")]
+
+
+def write_study_b(root: Path, size: int = 16) -> None:
+    """Tables, figures and settings of study B, under the names the report looks for."""
+    from ddpm_dip import figures
+
+    records = {str(index): evolution_metrics(record) for index, record in enumerate(evolution_cells())}
+    for name in ("cells", "evolution"):
+        files.write_text(root / f"tables/{name}.csv", tables.cells(records).to_csv(index=False))
+    found = tables.interpolation({str(index): record for index, record in enumerate(ways())})
+    files.write_text(root / "tables/interpolation.csv", found.to_csv(index=False))
+    files.write_text(root / "tables/training.csv", loss_rows("imvfx", 50))
+    lines = [f"dcgan,{e},{1 - e / 100},{1 + e / 50},3.5" for e in range(1, 51)]
+    files.write_text(
+        root / "tables/gan_training.csv", "\n".join([",".join(tables.GAN_TRAINING_COLUMNS), *lines]) + "\n"
+    )
+    files.write_json(root / "config.json", CONFIG_B)
+
+    cells = []
+    for record in evolution_cells():
+        cells.append(root / f"samples/{cell_name(record)}.npz")
+        files.write_npz(cells[-1], **samples(record, 16, size))
+    strips: dict[str, list[Path]] = {}
+    for record in ways():
+        names = {key: value for key, value in record.items() if key not in ("measures", "not_computed")}
+        path = root / "interpolations" / f"{record['sampler']}-{record['path']}-{record['noise']}.npz"
+        images = digits(PAIRS * POINTS, size).reshape(PAIRS, POINTS, 1, size, size)
+        files.write_npz(path, images=images, cell=np.array(json.dumps(names)))
+        strips.setdefault(record["model"], []).append(path)
+
+    def make(name, inputs, output, **options):
+        figures.save(figures.draw(name, inputs, options), root / "figures" / output)
+
+    make("loss", [root / "tables/training.csv"], "loss.png")
+    make("gan-loss", [root / "tables/gan_training.csv"], "gan-loss.png")
+    make("evolution", [root / "tables/evolution.csv"], "evolution.png")
+    for display in tables.DISPLAY_NAMES:
+        make("evolution-grid", cells, f"evolution-grid.{display}.png", display=display)
+        make("smoothness", [root / "tables/interpolation.csv"], f"smoothness.{display}.png", display=display)
+        for model, paths in strips.items():
+            make("interpolation-strip", paths, f"interpolation.{model}.{display}.png", display=display)
 
 
 def cell_name(record: dict) -> str:
@@ -247,3 +353,4 @@ def write_study(root: Path) -> None:
 
 if __name__ == "__main__":
     write_study(Path(sys.argv[1]))
+    write_study_b(Path(sys.argv[1]) / "study-b")

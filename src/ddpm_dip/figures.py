@@ -256,7 +256,7 @@ def loss(inputs: list[Path], published: str = "false") -> Figure:
         )
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter(plt.FormatStrFormatter("%.3g"))
-    axis.yaxis.set_minor_formatter(plt.FormatStrFormatter("%.2g"))
+    axis.yaxis.set_minor_formatter(plt.FormatStrFormatter("%.3g"))
     axis.tick_params(axis="y", which="minor", labelsize="small")
     axis.xaxis.set_major_locator(plt.MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axis.set(
@@ -347,32 +347,19 @@ def smoothness(inputs: list[Path], display: str = "minmax") -> Figure:
     size = (WIDTH, 1.6 + 2 * (0.42 * len(ways) + 0.5))
     fig, axes = plt.subplots(2, len(spaces), figsize=size, sharey=True, squeeze=False, layout="constrained", dpi=DPI)
     measures = {
-        "path_ratio": ("path length / end-to-end distance (log scale)", 1.0),
+        "path_ratio": ("path length / end-to-end distance", 1.0),
         "largest_share": ("largest step's share of the path", 1 / points),
     }
+    titles = {"pixels": "in pixels", "classifier": "in classifier features"}
     for row, (column, (label, least)) in zip(axes, measures.items(), strict=True):
         for axis, space in zip(row, spaces, strict=True):
             part = table[(table["space"] == space) & table[column].notna()]
             shared = dict(data=part, y="way", x=column, hue="path", order=ways, palette=palette, ax=axis)
             sns.stripplot(**shared, dodge=True, size=3.5, alpha=0.55, jitter=0.12, legend=False)
-            sns.pointplot(
-                **shared,
-                dodge=0.4,
-                linestyle="none",
-                marker="|",
-                markersize=14,
-                errorbar=None,
-                legend=axis is axes[0, 0],
-            )
+            mark = dict(linestyle="none", marker="|", markersize=14, errorbar=None)
+            sns.pointplot(**shared, **mark, dodge=0.4, legend=axis is axes[0, 0])
             axis.axvline(least, color="black", ls=":", lw=1.4)
-            if column == "path_ratio":
-                axis.set_xscale("log")
-                axis.xaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
-                axis.xaxis.set_major_formatter(_COMPACT)
-                axis.xaxis.set_minor_formatter(plt.NullFormatter())
-            axis.set(xlabel=label, ylabel="")
-            if row is axes[0]:
-                axis.set_title({"pixels": "in pixels", "classifier": "in classifier features"}[space])
+            axis.set(xlabel=label, ylabel="", title=titles[space])
     handles, labels = axes[0, 0].get_legend_handles_labels()
     if axes[0, 0].get_legend():
         axes[0, 0].get_legend().remove()
@@ -634,7 +621,8 @@ def evolution_grid(inputs: list[Path], display: str = "minmax") -> Figure:
         images[(cell["model"], cell["epochs"]), ""] = _shown(arrays["samples"][: 2 * SHOWN], display)
     rows = sorted(images, key=lambda key: (list(dict.fromkeys(at[0] for at, _ in images)).index(key[0][0]), key[0][1]))
     title = f"The same latents as training goes on, {DISPLAY_LABELS[display]}"
-    return _mosaic(images, [at for at, _ in rows], [""], "budget", "", title, columns=2 * SHOWN)
+    columns = max(map(len, images.values()))
+    return _mosaic(images, [at for at, _ in rows], [""], "budget", "", title, columns=columns)
 
 
 def interpolation_strip(inputs: list[Path], display: str = "minmax") -> Figure:
@@ -690,7 +678,7 @@ def _key_label(value: object, by: str) -> str:
     if by == "budget":
         return f"{value[0]}, {value[1]} epoch{'s' * (value[1] > 1)}"
     if by == "way":
-        return f"{tables.way_label(*value[:2])}, pair {value[2] + 1}"
+        return f"{tables.way_label(*value[:2]).removesuffix(' noise')}, pair {value[2] + 1}"
     if by == "path":
         return f"{value} path"
     return f"K = {value}" if by == "steps" else f"{by} {value}"
@@ -702,7 +690,7 @@ def _mosaic(images: dict, rows: list, blocks: list, row: str, block: str, title:
     images: (row, block) -> (columns, H, W, 3) uint8. A block named "" has no heading.
     """
     height, width = next(iter(images.values())).shape[1:3]
-    left = 40 + 13 * max(len(_key_label(at, row)) for at in rows)
+    left = 40 + 11 * max(len(_key_label(at, row)) for at in rows)
     top, gap, between = 92 if any(blocks) else 56, 4, 26
     room = (1500 - left - between * len(blocks)) // (len(blocks) * columns)
     scale = max(1, min(room, max(96, 2 * width)) // width)

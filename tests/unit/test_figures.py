@@ -279,3 +279,106 @@ def test_script_draws_at_report_width_with_provenance(tables_dir, tmp_path):
     assert out.read_bytes() == first  # the same inputs give the same file
     subprocess.run([*command, "--dpi", "75"], check=True, timeout=120)
     assert Image.open(out).width == figures.WIDTH * 75
+
+
+# --- study B
+
+
+@pytest.fixture(scope="module")
+def study_b(tmp_path_factory):
+    root = tmp_path_factory.mktemp("b")
+    made_study.write_study_b(root)
+    return root
+
+
+def test_evolution_has_both_displays_and_the_tone_by_epoch(study_b):
+    figure = figures.draw("evolution", [study_b / "tables/evolution.csv"])
+    assert [axis.get_title() for axis in figure.axes] == ["minmax display", "clamp display", "tone"]
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) > 2]
+    assert [list(line.get_xdata()) for line in lines] == [[1, 20, 50]] * 2
+    assert sorted(list(line.get_ydata()) for line in lines) == [[60, 30, 30], [300, 12, 12]]
+    assert all(axis.get_xscale() == axis.get_yscale() == "log" for axis in figure.axes)
+    assert legend(figure) == ["dcgan", "imvfx", "floor: real against real, same n"]
+
+
+def test_evolution_without_distances_still_shows_the_tone(study_b, tmp_path):
+    table = tables.read_csv(study_b / "tables/evolution.csv", tables.CELL_COLUMNS)
+    table[["fd_classifier", "fd_classifier_floor", "fd_classifier_sd"]] = np.nan
+    table.to_csv(tmp_path / "evolution.csv", index=False)
+    figure = figures.draw("evolution", [tmp_path / "evolution.csv"])
+    assert [axis.get_title() for axis in figure.axes] == ["tone"]
+    table["fid_inception"] = 40.0
+    table.to_csv(tmp_path / "evolution.csv", index=False)
+    figure = figures.draw("evolution", [tmp_path / "evolution.csv"])
+    assert [axis.get_ylabel() for axis in figure.axes][:2] == ["FID (Inception)"] * 2
+
+
+def test_the_evolution_grid_has_a_row_a_model_and_epoch_of_the_same_latents(study_b, tmp_path):
+    inputs = sorted((study_b / "samples").glob("*.npz"), reverse=True)
+    figure = figures.draw("evolution-grid", inputs, {"display": "clamp"})
+    rows = ["1 epoch", "20 epochs", "50 epochs"]
+    wanted = [f"{model}, {row}" for model in ("imvfx", "dcgan") for row in rows]
+    assert [text.get_text() for text in figure.texts][1:] == wanted
+    picture = pixels(figure, tmp_path / "grid.png")
+    first = files.read_npz(study_b / "samples/dcgan-50-noise-0-gan-0.npz")["samples"]
+    assert contains(picture, figures._shown(first[15:16], "clamp")[0, ..., 0])
+
+
+def contains(page: np.ndarray, tile: np.ndarray) -> bool:
+    """Whether the page holds the tile, enlarged by some whole factor."""
+    return any(holds(page, figures._enlarge(tile, scale)) for scale in range(1, 10))
+
+
+def test_an_interpolation_strip_has_a_row_a_sampler_and_pair_and_a_block_a_path(study_b, tmp_path):
+    inputs = sorted((study_b / "interpolations").glob("[ad]*.npz"))
+    figure = figures.draw("interpolation-strip", inputs, {"display": "clamp"})
+    labels = [text.get_text() for text in figure.texts]
+    assert labels[1:3] == ["linear path", "spherical path"]
+    kinds = ("ancestral, independent", "ancestral, shared", "DDIM")
+    assert labels[3:] == [f"{kind}, pair {pair}" for kind in kinds for pair in range(1, figures.STRIPS + 1)]
+    last = files.read_npz(inputs[0])["images"][figures.STRIPS - 1, -1:]
+    picture = pixels(figure, tmp_path / "strip.png")
+    assert contains(picture, figures._shown(last, "clamp")[0, ..., 0])
+    with pytest.raises(UserError, match="one model a figure; these files hold imvfx, dcgan"):
+        figures.draw("interpolation-strip", [inputs[0], study_b / "interpolations/gan-linear-none.npz"])
+
+
+def test_long_strips_show_evenly_spaced_points_with_both_ends(tmp_path):
+    images = np.zeros((1, 101, 1, 4, 4), np.float32) + np.linspace(-1, 1, 101, dtype=np.float32).reshape(1, -1, 1, 1, 1)
+    cell = {"model": "m", "epochs": 1, "sampler": "ddim", "noise": "none", "path": "linear"}
+    files.write_npz(tmp_path / "long.npz", images=images, cell=np.array(json.dumps(cell)))
+    figure = figures.draw("interpolation-strip", [tmp_path / "long.npz"], {"display": "clamp"})
+    values = set(np.unique(pixels(figure, tmp_path / "long.png")))
+    shown = np.unique((np.linspace(0, 100, figures.MOST_POINTS).round() * 2.55).round().astype(int))
+    assert set(shown.tolist()) <= {int(value) for value in values}
+
+
+def test_smoothness_has_both_measures_in_both_spaces_and_a_dot_a_pair(study_b):
+    figure = figures.draw("smoothness", [study_b / "tables/interpolation.csv"], {"display": "clamp"})
+    assert [axis.get_title() for axis in figure.axes] == ["in pixels", "in classifier features"] * 2
+    ways = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert ways == [
+        "dcgan (DCGAN)",
+        "imvfx, DDIM",
+        "imvfx, ancestral, independent noise",
+        "imvfx, ancestral, shared noise",
+    ]
+    for axis in figure.axes:
+        assert sum(len(dots.get_offsets()) for dots in axis.collections) == len(ways) * 2 * made_study.PAIRS
+    least = [axis.lines[-1].get_xdata()[0] for axis in figure.axes]
+    assert least == [1, 1, 1 / (made_study.POINTS - 1), 1 / (made_study.POINTS - 1)]
+
+
+def test_gan_losses_are_those_of_the_table(study_b):
+    figure = figures.draw("gan-loss", [study_b / "tables/gan_training.csv"])
+    by_label = {line.get_label(): line for line in figure.axes[0].lines}
+    assert by_label["dcgan, generator"].get_ydata()[-1] == pytest.approx(2.0)
+    assert by_label["dcgan, discriminator"].get_ydata()[-1] == pytest.approx(0.5)
+    assert by_label["discriminator that cannot tell: 2 ln 2"].get_ydata()[0] == pytest.approx(np.log(4))
+
+
+def test_a_gallery_of_a_dcgan_beside_chains_says_so(tmp_path):
+    inputs = [write_samples(tmp_path, model="imvfx", steps=900)]
+    inputs.append(write_samples(tmp_path, model="dcgan", sampler="gan", steps=0))
+    title = figures.draw("gallery", inputs).texts[0].get_text()
+    assert title.startswith("DDPM from noise, K = 900; DCGAN: the first samples")

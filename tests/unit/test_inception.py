@@ -120,6 +120,9 @@ def test_scripts_compute_fid(as_published, tmp_path, monkeypatch):
         halves = [torch.from_numpy(to_rgb_uint8(show(x.numpy()))) for x in (reference[:3] / 127.5 - 1, samples)]
         expected = frechet_distance(*[inception.inception_features(net, half) for half in halves])
         assert metrics["displays"][name]["fid_inception"] == pytest.approx(expected, rel=1e-4)
+        parts = [torch.from_numpy(to_rgb_uint8(show(x.numpy() / 127.5 - 1))) for x in (reference[:3], reference[3:])]
+        floor = frechet_distance(*[inception.inception_features(net, part) for part in parts])
+        assert metrics["displays"][name]["fid_inception_floor"] == pytest.approx(floor, rel=1e-4)
 
 
 def test_failed_download_is_said_not_raised(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import made_study
 
-from ddpm_dip import figures, files, report, tables
+from ddpm_dip import figures, files, provenance, report, tables
 
 SCRIPT = Path(__file__).resolve().parents[2] / "workflow/scripts/report.py"
 
@@ -63,10 +63,10 @@ def page(study):
     return Page((study / "report/index.html").read_text())
 
 
-def render(root, images=(), config=made_study.CONFIG, timing=None, training=None, provenance=None):
+def render(root, images=(), config=made_study.CONFIG, **tables_of_b):
     cells = tables.read_cells(root / "tables/cells.csv")
     data = {name: (root / "figures" / name).read_bytes() for name in images}
-    return report.page(config, cells, timing, training, data, provenance or {}, {})
+    return report.page(config, cells, None, None, data, {}, {}, **tables_of_b)
 
 
 def test_the_page_needs_nothing_from_outside(page):
@@ -120,7 +120,9 @@ def test_the_page_shows_verdicts_cells_and_what_was_not_computed(study):
     text = (study / "report/index.html").read_text()
     rows = len(tables.read_cells(study / "tables/cells.csv"))
     assert f"{rows} rows" in text
-    assert text.count('<td class="">not computed</td>') + text.count("<td>not computed</td>") == rows
+    assert (
+        text.count('<td class="">not computed</td>') + text.count("<td>not computed</td>") == 2 * rows
+    )  # FID and floor
     assert "FID (Inception features): not computed: the Inception weights are not there." in text
     assert {"verdict agrees", "verdict disagrees", "verdict not-decided"} <= set(
         re.findall(r'class="(verdict [^"]+)"', text)
@@ -213,3 +215,80 @@ def test_picture_sizes_are_read_from_the_files(study):
     assert png["width"] == round(figures.WIDTH * 100)
     gif = report.embed("d.gif", (study / "figures/denoising.hw4.dip.K0200.clamp.gif").read_bytes())
     assert (gif["width"], gif["height"]) == (406, 74)
+
+
+# --- study B
+
+
+@pytest.fixture(scope="module")
+def study_b(tmp_path_factory):
+    root = tmp_path_factory.mktemp("b")
+    made_study.write_study_b(root)
+    provenance.Job(None, __file__).finish(root / "tables/cells.csv", spec={}, not_computed={})
+    result = write_report(root, root)
+    assert result.returncode == 0, result.stderr
+    return root
+
+
+@pytest.fixture(scope="module")
+def page_b(study_b):
+    return (study_b / "index.html").read_text()
+
+
+def test_study_b_alone_has_its_own_title_chapters_and_claims(study_b, page_b):
+    headings = Page(page_b).headings
+    assert [text for level, text in headings if level == 1] == ["DDPM and DCGAN: interpolation and evolution"]
+    assert [text for level, text in headings if level == 2] == [
+        "What was asked, and the short answer",
+        "1 Epoch budgets and training loss",
+        "2 DDPM and DCGAN as training goes on",
+        "3 Between two latents",
+        "4 All cells",
+        "5 Settings and versions",
+        "6 Where every file comes from",
+    ]
+    claims = re.findall(r"<td><b>((?:A|B)\d[^<]*)</b>", page_b)
+    assert claims == ["B1", "B1 jumps", "B1 control", "B2 early", "B2 late", "B2 tone"]
+    assert "Deep Image Prior" not in page_b and "mean image" not in page_b
+    assert len(Page(page_b).all("img")) == len(list((study_b / "figures").iterdir()))
+
+
+def test_study_b_s_tables_have_each_model_and_the_floor(study_b):
+    data = report.evolution_table(tables.read_cells(study_b / "tables/evolution.csv"))
+    assert data["head"] == ["model", "epochs", "FD, minmax", "FD, clamp", "sd of image means"]
+    assert [row[:2] for row in data["rows"]] == [
+        *(["dcgan", str(epochs)] for epochs in (1, 20, 50)),
+        *(["imvfx", str(epochs)] for epochs in (1, 20, 50)),
+        ["floor (real against real)", ""],
+    ]
+    assert data["rows"][4][2].startswith("12 ± ") and data["rows"][4][4] == "0.050"
+    assert data["rows"][-1][2:4] == ["6.1", "6.1"]
+    data = report.interpolation_table(tables.read_csv(study_b / "tables/interpolation.csv", []))
+    assert [row[:3] for row in data["rows"]][:3] == [
+        ["dcgan", "DCGAN", "linear"],
+        ["dcgan", "DCGAN", "spherical"],
+        ["imvfx", "ancestral, independent noise", "linear"],
+    ]
+    assert len(data["head"]) == len(data["rows"][0]) == 3 + 2 * 2 * 2
+
+
+def test_both_studies_on_one_page(study, study_b):
+    b = {"evolution": tables.read_cells(study_b / "tables/evolution.csv")}
+    both = made_study.CONFIG | {"experiments": made_study.CONFIG["experiments"] | made_study.CONFIG_B["experiments"]}
+    text = render(study, ["dip-fit.png"], both, **b)
+    sections = [text for level, text in Page(text).headings if level == 2][1:]
+    assert sections[:3] == ["1 DIP inside training", "2 DDPM and DCGAN as training goes on", "3 The DIP fit"]
+    assert "Studies A and B" in text
+    claims = re.findall(r"<td><b>((?:A|B)\d[^<]*)</b>", text)
+    assert claims[0] == "A1" and claims[-1] == "B2 tone"
+
+
+def test_study_a_alone_says_nothing_of_b(study):
+    text = (study / "report/index.html").read_text()
+    assert "DCGAN" not in text and "<b>B1</b>" not in text
+
+
+def test_cosine_budgets_are_said_to_be_runs_of_their_own(study_b):
+    config = made_study.CONFIG_B | {"training": {"lr_schedule": "cosine"}}
+    text = render(study_b, ["loss.png"], config, evolution=tables.read_cells(study_b / "tables/evolution.csv"))
+    assert "each U-Net budget is a training run of its own" in text and "moments of one training run" not in text

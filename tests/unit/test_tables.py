@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import made_study
 
-from ddpm_dip import tables
+from ddpm_dip import files, tables
 from ddpm_dip.errors import UserError
 
 SCRIPT = Path(__file__).resolve().parents[2] / "workflow/scripts/tables.py"
@@ -45,6 +45,7 @@ def test_cells_have_two_rows_each_in_the_fixed_columns_and_order():
         "fd_classifier_sd",
         "fd_classifier_floor",
         "fid_inception",
+        "fid_inception_floor",
         "image_mean_sd",
     ]
     assert table["model"].tolist() == ["", "", "hw4", "hw4", "hw4", "hw4"]
@@ -143,3 +144,57 @@ def test_script_names_a_wrong_file_without_a_traceback(tmp_path):
 )
 def test_compact_numbers(value, text):
     assert tables.compact(value) == text
+
+
+# --- study B
+
+
+def test_interpolation_has_a_row_a_pair_display_and_space():
+    table = tables.interpolation({"a": made_study.between("gan"), "b": made_study.between("ddim", path="spherical")})
+    assert list(table.columns) == [*tables.INTERPOLATION_COLUMNS, *(f"step_{i}" for i in range(1, 5))]
+    assert len(table) == 2 * 2 * 2 * made_study.PAIRS
+    for row in table.itertuples():
+        steps = [getattr(row, f"step_{i}") for i in range(1, 5)]
+        assert row.path_length == pytest.approx(sum(steps))
+        assert row.path_ratio == pytest.approx(row.path_length / row.end_to_end)
+        assert row.largest_share == pytest.approx(max(steps) / row.path_length)
+    assert list(table["sampler"].unique()) == ["gan", "ddim"]
+
+
+def test_interpolation_names_a_file_that_lacks_something():
+    record = made_study.between("gan")
+    del record["measures"][0]["path_ratio"]
+    with pytest.raises(UserError, match="bad.json: a file of measures without 'path_ratio'"):
+        tables.interpolation({"bad.json": record})
+
+
+def test_an_interpolation_that_diverged_leaves_no_rows_but_the_columns():
+    table = tables.interpolation({"a": made_study.between("ddim") | {"measures": []}})
+    assert list(table.columns) == tables.INTERPOLATION_COLUMNS and table.empty
+
+
+def test_evolution_and_gan_training_by_the_script(tmp_path):
+    for index, record in enumerate(made_study.evolution_cells()):
+        files.write_json(tmp_path / f"{index}.json", made_study.metrics(record))
+    inputs = sorted(tmp_path.glob("*.json"))
+    done = run("evolution", "--metrics", *inputs, "--output", tmp_path / "evolution.csv")
+    assert done.returncode == 0, done.stderr
+    table = tables.read_cells(tmp_path / "evolution.csv")
+    assert len(table) == 2 * len(inputs)
+    assert set(table.loc[table["model"] == "dcgan", "arm"]) == {"gan"}
+    for name, part in (("b", 2), ("a", 1)):
+        text = "model,epoch,loss_d,loss_g,seconds\n" + "".join(
+            f"{name},{e},1.0,0.{e},2.0\n" for e in range(1, part + 1)
+        )
+        (tmp_path / f"{name}.csv").write_text(text)
+    inputs = [tmp_path / "b.csv", tmp_path / "a.csv"]
+    done = run("gan_training", "--losses", *inputs, "--output", tmp_path / "gan.csv")
+    assert done.returncode == 0, done.stderr
+    assert pd.read_csv(tmp_path / "gan.csv")[["model", "epoch"]].values.tolist() == [["a", 1], ["b", 1], ["b", 2]]
+
+
+def test_the_distance_to_judge_by_is_the_classifier_s_or_else_the_fid():
+    table = tables.cells(records(made_study.cell("hw4")))
+    assert tables.distance(table) == ("fd_classifier", "fd_classifier_floor")
+    table["fd_classifier"] = float("nan")
+    assert tables.distance(table) == ("fid_inception", "fid_inception_floor")

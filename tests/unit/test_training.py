@@ -138,10 +138,10 @@ sys.path.insert(0, {src!r})
 from ddpm_dip import files, training
 
 def until_third(function, done):
-    def instead(*args):
+    def instead(*args, **options):
         if done(*args):
             os.kill(os.getpid(), signal.SIGKILL)
-        return function(*args)
+        return function(*args, **options)
     return instead
 
 if {where!r} == "epoch":  # as epoch 4 begins

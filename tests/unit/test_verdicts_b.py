@@ -1,0 +1,132 @@
+import statistics
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import made_study
+
+from ddpm_dip import tables, verdicts_b
+from ddpm_dip.verdicts import AGREES, DISAGREES, NOT_DECIDED
+
+
+def verdict(claim, evolution=None, interpolation=None):
+    return next(v for v in verdicts_b.verdicts(evolution, interpolation) if v.claim == claim)
+
+
+def interpolation(*records):
+    return tables.interpolation({str(index): record for index, record in enumerate(records)})
+
+
+def evolution(tmp_path, change=lambda record, metrics: None):
+    records = {}
+    for index, record in enumerate(made_study.evolution_cells()):
+        records[str(index)] = made_study.evolution_metrics(record)
+        change(record, records[str(index)])
+    tables.cells(records).to_csv(tmp_path / "evolution.csv", index=False)
+    return tables.read_cells(tmp_path / "evolution.csv")
+
+
+def test_a_straighter_path_of_the_dcgan_agrees_for_every_noise_and_display():
+    found = verdict("B1", None, interpolation(*made_study.ways()))
+    assert found.verdict == AGREES
+    assert [case.where for case in found.cases] == [
+        f"imvfx, ancestral, {noise} noise, {display}"
+        for noise in ("independent", "shared")
+        for display in ("clamp", "minmax")
+    ]
+    assert all(case.signs == [1] * 4 for case in found.cases)  # two paths, two spaces
+    ratios = [row["path_ratio"] for row in made_study.between("ancestral", "shared")["measures"][: made_study.PAIRS]]
+    error = statistics.stdev(ratios) / len(ratios) ** 0.5
+    said = f"linear path, pixels: {statistics.mean(ratios):.1f} ± {error:.3f} against dcgan "
+    assert any(line.startswith(said) for line in found.cases[-1].evidence), (said, found.cases[-1].evidence)
+
+
+def test_equal_paths_are_not_decided_and_longer_ones_disagree():
+    gan, ddim = made_study.between("gan"), made_study.between("ddim")
+    for row, rival in zip(ddim["measures"], gan["measures"], strict=True):
+        row["path_ratio"] = rival["path_ratio"] + 0.001
+    assert verdict("B1 control", None, interpolation(gan, ddim)).verdict == NOT_DECIDED
+    for row in ddim["measures"]:
+        row["path_ratio"] = 1.2
+    assert verdict("B1 control", None, interpolation(gan, ddim)).verdict == DISAGREES
+
+
+def test_jumps_are_seen_where_the_largest_step_is_the_larger_share():
+    table = interpolation(*made_study.ways())
+    jumps = verdict("B1 jumps", None, table)
+    by_case = {case.where: case.verdict for case in jumps.cases}
+    assert by_case["imvfx, ancestral, shared noise, minmax"] == AGREES
+    assert by_case["imvfx, ancestral, independent noise, minmax"] == NOT_DECIDED  # even steps, if large ones
+    assert jumps.verdict == AGREES  # half of the cases decided, all for it
+
+
+def test_paths_are_compared_with_their_like():
+    """A U-Net's spherical path has no rival in a DCGAN's linear one."""
+    table = interpolation(made_study.between("gan"), made_study.between("ddim", path="spherical"))
+    found = verdict("B1 control", None, table)
+    assert found.cases == [] and found.verdict == NOT_DECIDED and "not run" in found.reason
+
+
+def test_a_pair_whose_strip_never_changes_does_not_count():
+    gan, chain = made_study.between("gan"), made_study.between("ancestral", "shared")
+    chain["measures"][0]["path_ratio"] = None
+    assert verdict("B1", None, interpolation(gan, chain)).verdict == AGREES
+
+
+def test_early_and_late_epochs_are_judged_apart(tmp_path):
+    table = evolution(tmp_path)
+    early, late, tone = (verdict(claim, table) for claim in ("B2 early", "B2 late", "B2 tone"))
+    assert early.verdict == late.verdict == tone.verdict == AGREES
+    assert early.cases[0].evidence == ["1 epoch: 300 against dcgan 60 (farther)"]
+    assert late.cases[0].evidence == [f"{e} epochs: 12 against dcgan 30 (closer)" for e in (20, 50)]
+    assert [case.where for case in tone.cases] == ["imvfx"]  # once, whatever the display
+
+
+def test_distances_within_the_floor_decide_nothing_and_reversed_ones_disagree(tmp_path):
+    def change(record, metrics):
+        for values in metrics["displays"].values():
+            values["fd_classifier"] = 30.0 if record["sampler"] == "gan" else 33.0  # the floor is 6.1
+        metrics["image_mean_sd"] = 0.2
+
+    table = evolution(tmp_path, change)
+    assert {verdict(claim, table).verdict for claim in ("B2 early", "B2 late", "B2 tone")} == {NOT_DECIDED}
+
+    def reverse(record, metrics):
+        for values in metrics["displays"].values():
+            values["fd_classifier"] = 300.0 if record["sampler"] == "gan" else 12.0
+        metrics["image_mean_sd"] = 0.01 if record["sampler"] == "gan" else 3.0
+
+    table = evolution(tmp_path, reverse)
+    verdicts = {claim: verdict(claim, table).verdict for claim in ("B2 early", "B2 late", "B2 tone")}
+    assert verdicts == {"B2 early": DISAGREES, "B2 late": AGREES, "B2 tone": DISAGREES}
+
+
+def test_without_labels_the_fid_decides(tmp_path):
+    def change(record, metrics):
+        for values in metrics["displays"].values():
+            values["fid_inception"], values["fid_inception_floor"] = values["fd_classifier"], 5.0
+            values["fd_classifier"] = values["fd_classifier_floor"] = None
+
+    table = evolution(tmp_path, change)
+    assert verdict("B2 late", table).verdict == AGREES
+
+
+def test_epochs_that_only_one_model_has_and_what_was_not_run_decide_nothing(tmp_path):
+    table = evolution(tmp_path)
+    lone = table[(table["model"] == "imvfx") | (table["epochs"] == 1)]
+    assert verdict("B2 late", lone).cases == []
+    assert all(v.verdict == NOT_DECIDED and "not run" in v.reason for v in verdicts_b.verdicts(None, None))
+
+
+@pytest.mark.parametrize(("difference", "error", "sign"), [(1.0, 0.49, 1), (-1.0, 0.49, -1), (1.0, 0.5, 0), (1, 9, 0)])
+def test_two_standard_errors_part(difference, error, sign):
+    assert verdicts_b.apart(difference, error) == sign
+
+
+def test_a_single_pair_has_no_error_and_so_no_sign():
+    mean, error = verdicts_b.mean_and_error(pd.Series([2.0]))
+    assert mean == 2.0 and verdicts_b.apart(1e9, error) == 0
