@@ -96,9 +96,10 @@ def test_initialisation(size):
         assert kinds[1] != "BatchNorm2d" and kinds[-2] != "BatchNorm2d"  # not on what the discriminator sees, nor says
 
 
-def test_a_sample_does_not_depend_on_its_batch_mates_in_eval_mode():
-    trainer = start()
-    gan_training.train_epoch(trainer, images(20), 10)  # statistics that do something
+@pytest.mark.parametrize("shape", [(1, 16, 16), (1, 28, 28), (3, 64, 64)])
+def test_a_sample_does_not_depend_on_its_batch_mates_in_eval_mode(shape):
+    trainer = start(shape)
+    gan_training.train_epoch(trainer, images(20, shape), 10)  # statistics that do something
     z = latents(5, 10) * torch.linspace(0.1, 3, 5).view(5, 1)
     net = trainer.generator.eval()
     with torch.no_grad():
@@ -169,7 +170,7 @@ def whole_state(trainer):
     return {name: tensor.contiguous().numpy().tobytes() for name, tensor in tensors.items()}, header
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 16, 16)])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 16, 16), (3, 64, 64)])
 def test_epochs_in_a_chain_are_one_training(tmp_path, shape):
     def train(trainer, until):
         while trainer.epoch < until:

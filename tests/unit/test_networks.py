@@ -255,8 +255,9 @@ def test_time_table_is_the_published_formula():
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_a_sample_does_not_depend_on_its_batch_mates(name):
-    net, (x, t) = unet(name), batch(4)
+@pytest.mark.parametrize(("channels", "size"), [(1, 16), (1, 28), (3, 64)])
+def test_a_sample_does_not_depend_on_its_batch_mates(name, channels, size):
+    net, (x, t) = unet(name, channels, size), batch(4, channels, size)
     x *= torch.linspace(0.1, 3, 4).view(4, 1, 1, 1)
     with torch.no_grad():
         alone = torch.cat([net(row[None], time[None]) for row, time in zip(x, t, strict=True)])

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 import ddpm_dip.torchvision_import  # noqa: F401, before torchvision
 from ddpm_dip import files, networks, provenance, training
@@ -20,6 +21,7 @@ from ddpm_dip.diffusion import linear_schedule
 from ddpm_dip.epochs import random_flip
 from ddpm_dip.errors import UserError
 from ddpm_dip.networks import build_dip, build_unet
+from ddpm_dip.networks.unet import PLANS
 from ddpm_dip.scale import to_model_range
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -212,8 +214,8 @@ def test_weights_file_is_the_net_with_a_header(train, data, tmp_path):
 # --- one step, by hand ---
 
 
-def start(lr=1e-3, weights="last", ema_decay=0.0, network="hw4", **options):
-    return training.start(network, SHAPE, lr=lr, seed=0, weights=weights, ema_decay=ema_decay, **options)
+def start(lr=1e-3, weights="last", ema_decay=0.0, network="hw4", shape=SHAPE, **options):
+    return training.start(network, shape, lr=lr, seed=0, weights=weights, ema_decay=ema_decay, **options)
 
 
 def images(n):
@@ -296,19 +298,22 @@ def test_cosine_is_torch_s_stepped_once_an_epoch():
     assert {training.learning_rate(5e-4, epoch) for epoch in range(1, 100)} == {5e-4}
 
 
-@pytest.mark.parametrize("network", ["hw4", "imvfx"])
-def test_epochs_in_a_chain_are_one_training_under_cosine_and_flips(tmp_path, network):
+@pytest.mark.parametrize("network", PLANS)
+@pytest.mark.parametrize("shape", [(1, 16, 16), (1, 28, 28), (3, 64, 64)], ids=str)
+def test_epochs_in_a_chain_are_one_training_under_cosine_and_flips(tmp_path, network, shape):
     """Each epoch steps at its own rate, whatever lies between: 4 in one go are 2, a file, and 2 more."""
+    x_0 = F.interpolate(images(20), shape[1:]).repeat(1, shape[0], 1, 1)
 
     def fresh():
-        return start(lr=0.01, network=network, weights="ema", ema_decay=0.9, lr_schedule="cosine", total_epochs=4)
+        cosine = {"lr_schedule": "cosine", "total_epochs": 4}
+        return start(lr=0.01, network=network, shape=shape, weights="ema", ema_decay=0.9, **cosine)
 
     def train(trainer, until, rates):
         hook = trainer.optimizer.register_step_pre_hook(
             lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
         )
         while trainer.epoch < until:
-            training.train_epoch(trainer, images(20), SCHEDULE, batch_size=8, flip=True)
+            training.train_epoch(trainer, x_0, SCHEDULE, batch_size=8, flip=True)
         hook.remove()
         return trainer
 
