@@ -42,7 +42,7 @@ def page(
     study_a = not study_b or timing is not None or any(setting(config, "experiments", name) for name in STUDY_A)
     embedded = {name: embed(name, data) for name, data in sorted(images.items())}
     with_dip = [model["name"] for model in model_settings(config) if model.get("dip_passes")]
-    strips = {experiment: find_strips(embedded, experiment) for experiment in EXPERIMENTS}
+    strips = {experiment: find_strips(embedded, f"strip.{experiment}") for experiment in EXPERIMENTS}
     animations = find_animations(embedded)
     inside = inside_table(cells, with_dip)
     present = {
@@ -119,7 +119,7 @@ def page(
         evolution=evolution_table(evolution),
         interpolation=interpolation_table(interpolation),
         grids={display: f"evolution-grid.{display}.png" for display in tables.DISPLAY_NAMES},
-        between=find_between(embedded),
+        between=find_strips(embedded, "interpolation"),
         inside=inside,
         brightness=brightness_table(cells),
         all_cells=all_cells_table(cells),
@@ -180,22 +180,12 @@ def embed(name: str, data: bytes) -> dict:
     return {"src": source, "width": width, "height": height, "kind": kind}
 
 
-def find_strips(embedded: dict, experiment: str) -> dict[str, list[dict]]:
-    """The strips of an experiment by model, minmax first."""
+def find_strips(embedded: dict, prefix: str) -> dict[str, list[dict]]:
+    """The pictures named <prefix>.<model>.<display>.png by model, minmax first."""
     found: dict[str, list[dict]] = {}
     for display in tables.DISPLAY_NAMES:
         for name, image in embedded.items():
-            if match := re.fullmatch(rf"strip\.{experiment}\.([^.]+)\.{display}\.png", name):
-                found.setdefault(match[1], []).append({"display": display, "image": image})
-    return dict(sorted(found.items()))
-
-
-def find_between(embedded: dict) -> dict[str, list[dict]]:
-    """The strips between latents by model, minmax first."""
-    found: dict[str, list[dict]] = {}
-    for display in tables.DISPLAY_NAMES:
-        for name, image in embedded.items():
-            if match := re.fullmatch(rf"interpolation\.([^.]+)\.{display}\.png", name):
+            if match := re.fullmatch(rf"{re.escape(prefix)}\.([^.]+)\.{display}\.png", name):
                 found.setdefault(match[1], []).append({"display": display, "image": image})
     return dict(sorted(found.items()))
 
