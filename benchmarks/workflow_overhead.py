@@ -3,8 +3,8 @@
     python benchmarks/workflow_overhead.py --cells 100 1000 5000
 
 A finished study is made up: a dry run writes its stamps, and every result gets an empty file and a record that holds
-its stamp, which is what the workflow goes by. Prints a CSV: cells, seconds of a run with nothing to do, seconds of a dry
-run with one cell more, and how many jobs that one plans. Fails where the first one does find something to do.
+its stamp, which is what the workflow goes by. Prints a CSV: cells, seconds of a run with nothing to do, seconds of a
+dry run with one cell more, and how many jobs that one plans. Fails where the first one does find something to do.
 """
 
 import argparse
@@ -22,7 +22,7 @@ JOB = r"^(?:local)?rule (?!all:)\w+:\n    input: ([^\n]*)\n    output: ([^\n]*)"
 
 
 def overlay(cells: int, more: int = 0) -> dict:
-    """A grid of `cells` cells, K = 1, 2, ... by up to 10 passes, and the chain from the mean image with `more` + 1 K."""
+    """A study of `cells` + `more` cells: K = 1, 2, ... by up to 10 passes, and the chain from the mean image."""
     passes = list(range(min(PASSES, cells - 1)))
     steps, rest = divmod(cells - 1, len(passes))
     grid = {"models": ["net"], "steps": list(range(1, steps + 1)), "starts": ["dip"], "passes": passes}
