@@ -16,6 +16,7 @@ from snakemake.api import SnakemakeApi
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.enums import Quietness, RerunTrigger
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+from snakemake.utils import update_config
 
 from ddpm_dip import files, study
 from ddpm_dip.errors import UserError
@@ -23,11 +24,16 @@ from ddpm_dip.errors import UserError
 pytestmark = pytest.mark.slow
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
-BASES = [DEFAULT, yaml.safe_load((HERE / "tiny.yaml").read_text()), yaml.safe_load((HERE / "micro.yaml").read_text())]
+OVERLAYS = [yaml.safe_load((HERE / f"{name}.yaml").read_text()) for name in ("tiny", "micro", "tiny-b")]
+BASES = [DEFAULT, *OVERLAYS]
+WHOLE = [copy.deepcopy(DEFAULT) for _ in BASES]  # as Snakemake lays one over the other
+for whole, overlay in zip(WHOLE[1:], OVERLAYS, strict=True):
+    update_config(whole, overlay)
 KEY = r"(config: [a-z_]+|data\.[a-z_]+)"  # how a message begins
 COUNTS = st.integers(-2, 12) | st.sampled_from([0, 16, 20, 28, 100, 512, 1000, 1001, 2**31, 10**30])
 NAMES = "digits mnist fashion_mnist kmnist image_folder hw4 hw4-sees hw4-dip none noise dip mean-image train test both "
-NAMES += "last ema best_training_loss auto torch openvino 1e-3 . .. ~ / null Größe a/b ../up"
+NAMES += "last ema best_training_loss auto torch openvino 1e-3 . .. ~ / null Größe a/b ../up imvfx dcgan cosine linear "
+NAMES += "spherical ancestral ddim shared independent"
 WORDS = st.sampled_from([*NAMES.split(), "x x"]) | st.text(max_size=6)
 SCALARS = st.none() | st.booleans() | COUNTS | WORDS | st.floats() | st.sampled_from([0.001, 0.5, 0.999, 1.0])
 LISTS = st.lists(COUNTS, max_size=3) | st.lists(WORDS, max_size=2) | st.lists(SCALARS, max_size=2)
@@ -37,8 +43,11 @@ VALUES = SCALARS | LISTS | st.dictionaries(WORDS, SCALARS, max_size=2)
 COUNT = st.integers(0, 9) | st.sampled_from([16, 20, 100, 1000])
 NAMED = {  # by the key that holds them: what a user might write there
     "start": ["noise", "dip", "mean-image", "dip-every-step"],
-    "model": ["hw4", "hw4-sees", "hw4-dip"],
-    "network": ["hw4", "hw4-sees"],
+    "model": ["hw4", "hw4-sees", "hw4-dip", "imvfx", "dcgan"],
+    "network": ["hw4", "hw4-sees", "imvfx", "imvfx-sees", "dcgan"],
+    "lr_schedule": ["constant", "cosine"],
+    "path": ["linear", "spherical"],
+    "sampler": ["ancestral", "ddim"],
     "weights": ["last", "ema", "best_training_loss"],
     "backend": ["auto", "torch", "openvino"],
     "split": ["train", "test", "both"],
@@ -59,7 +68,7 @@ def holder_of(config: dict, path: tuple) -> dict | list:
 
 
 @st.composite
-def mutated(draw, bases=tuple(BASES)) -> dict:
+def mutated(draw, bases) -> dict:
     """A valid configuration with one to three parts made into anything, added, repeated or removed."""
     config = copy.deepcopy(draw(st.sampled_from(bases)))
     for _ in range(draw(st.integers(1, 3))):
@@ -103,7 +112,7 @@ def plausible(draw) -> dict:
 
 
 @settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(config=mutated(bases=(DEFAULT,)))
+@given(config=mutated(WHOLE))
 def test_check_accepts_or_names_the_key(config):
     try:
         study.check(config, SCHEMA)
@@ -133,7 +142,7 @@ def test_every_accepted_config_has_a_dag(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     @settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(overlay=plausible() | mutated())
+    @given(overlay=plausible() | mutated(BASES))
     def plan(overlay):
         try:
             dry_run(copy.deepcopy(overlay), tmp_path / "any")
