@@ -15,6 +15,7 @@ import numpy as np
 from .errors import UserError
 
 TEMPORARY = ".tmp-"
+DIGEST = "sha256"  # in a .safetensors file's header
 
 
 def sha256(path: Path | str) -> str:
@@ -39,11 +40,21 @@ def write_atomic(path: Path | str, write: Callable[[Path], None]) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+        flush_folder(path.parent)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush a folder's names to disk: a power cut then cannot keep a later file's name and lose an earlier one's."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_leftovers(folder: Path | str, older_than: float = 600) -> None:
@@ -93,11 +104,14 @@ def write_safetensors(path: Path | str, tensors: dict, header: dict[str, object]
     """Tensors by name, with a metadata header: `header` as JSON under one key, its values as text.
 
     One key, because safetensors writes several in another order each time; equal content shall be equal bytes.
+    The header gets a digest of all it says and of the tensors, so that a file that has no record beside it, as the
+    state of a training under way, is verified too; one file, so that a kill cannot part them.
     """
     from safetensors.torch import save
 
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps({key: str(value) for key, value in header.items()}, sort_keys=True)
+    said = {key: str(value) for key, value in header.items()}
+    text = json.dumps(said | {DIGEST: digest_of_tensors(contiguous, said)}, sort_keys=True)
     content = save(contiguous, metadata={"header": text})  # its save_file has an error of its own for a full disk
     write_atomic(path, lambda temporary: temporary.write_bytes(content))
 
@@ -114,17 +128,32 @@ def read_npz(path: Path | str) -> dict[str, np.ndarray]:
 
 
 def read_safetensors(path: Path | str) -> tuple[dict, dict[str, str]]:
-    """Tensors and header of a .safetensors file. Raises UserError where the file is missing or damaged."""
+    """Tensors and header of a .safetensors file. Raises UserError where the file is missing, damaged or altered."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, json.loads((file.metadata() or {}).get("header", "{}"))
+            header = json.loads((file.metadata() or {}).get("header", "{}"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable .safetensors file ({error}); delete it and run again") from error
+    recorded = header.pop(DIGEST, None)  # files of others have none
+    if recorded not in (None, digest_of_tensors(tensors, header)):
+        raise UserError(f"{path}: altered or damaged since it was made; delete it and run again")
+    return tensors, header
+
+
+def digest_of_tensors(tensors: dict, header: dict[str, str]) -> str:
+    """The sha256 of a header and of contiguous tensors' names, types, shapes and bytes."""
+    import torch
+
+    sha = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        sha.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()
 
 
 def read_json(path: Path | str) -> dict:

@@ -1,14 +1,17 @@
 """Writing: whole or not at all, with a message that names the file."""
 
 import os
+import pickle
 import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ddpm_dip import files
 from ddpm_dip.errors import UserError
@@ -43,6 +46,57 @@ def test_a_folder_that_is_a_file_is_named(write, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(UserError, match="taken/result: cannot be written: "):
         write(tmp_path / "taken/result")
+
+
+def test_each_flipped_bit_of_a_safetensors_file_is_noticed_or_harmless(tmp_path):
+    path, tensors = tmp_path / "state.safetensors", {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(7)}
+    files.write_safetensors(path, tensors, {"epoch": 3})
+    content, (_, header) = path.read_bytes(), files.read_safetensors(path)
+    assert header == {"epoch": "3"}
+    refused = 0
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        try:
+            found, said = files.read_safetensors(path)
+        except UserError as error:
+            assert str(error).startswith(f"{path}: ")
+            refused += 1
+        else:  # a blank, or the name under which the header or the digest stands
+            assert said in (header, {}) or said.pop("epoch") == "3"
+            assert found.keys() == tensors.keys() and all(torch.equal(found[name], tensors[name]) for name in tensors)
+    assert refused > 0.9 * len(content)
+
+
+def test_a_safetensors_file_without_a_digest_is_taken_as_it_is(tmp_path):
+    save_file({"a": torch.ones(2)}, tmp_path / "theirs.safetensors")
+    assert files.read_safetensors(tmp_path / "theirs.safetensors")[1] == {}
+
+
+class Code:
+    """Unpickling it writes a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_results_cannot_run_code(tmp_path):
+    ran = tmp_path / "ran"
+    np.savez(tmp_path / "evil.npz", samples=np.array([Code(ran)], dtype=object))
+    torch.save({"weight": Code(ran)}, tmp_path / "evil.safetensors")
+    (tmp_path / "bare.npz").write_bytes(pickle.dumps(Code(ran)))  # numpy would take a pickle under any name
+    for name, read in (
+        ("evil.npz", files.read_npz),
+        ("bare.npz", files.read_npz),
+        ("evil.safetensors", files.read_safetensors),
+    ):
+        with pytest.raises(UserError, match=f"{name}: not a readable"):
+            read(tmp_path / name)
+    assert not ran.exists()
 
 
 def test_leftovers_of_killed_processes_go_fresh_ones_stay(tmp_path):

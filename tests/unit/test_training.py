@@ -172,6 +172,20 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(train, data, tmp_path, 
     assert_same_training(resumed, train(tmp_path / "one-go/5", 5, weights="ema"))
 
 
+def test_an_altered_progress_is_named_and_not_used(train, tmp_path, capsys):
+    """It has no record beside it, as it changes with each epoch: its digest is in the file."""
+    progress = tmp_path / "progress"
+    train(tmp_path / "a/1", 1, progress=progress)
+    progress.mkdir()
+    state = bytearray((tmp_path / "a/1/state.safetensors").read_bytes())
+    state[-5] ^= 1
+    (progress / "state.safetensors").write_bytes(state)
+    (progress / "losses.csv").write_bytes((tmp_path / "a/1/losses.csv").read_bytes())
+    error = fails(train, capsys, tmp_path / "a/2", 2, progress=progress)
+    assert error.startswith(f"error: {progress}/state.safetensors: altered or damaged since it was made; delete it")
+    assert not (tmp_path / "a/2").exists()
+
+
 def test_progress_beyond_the_budget_or_of_other_settings_is_not_used(train, tmp_path):
     whole = train(tmp_path / "a/2", 2)
     train(tmp_path / "b/3", 3)
