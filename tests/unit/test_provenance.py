@@ -142,6 +142,24 @@ def test_what_does_not_fit_is_not_adopted(chain):
     assert chain[2].stat().st_mtime == adoption.OLDEST < chain[1].stat().st_mtime
 
 
+def test_adopt_may_be_run_from_anywhere(chain, tmp_path):
+    """Records name what they are made from as seen from where Snakemake ran."""
+    backwards = [path.rename(path.with_name(f"{name}.json")) for path, name in zip(chain, "zyx", strict=True)]
+    for before, path in zip([None, *backwards], backwards, strict=False):
+        job = provenance.Job(None, __file__)
+        if before:
+            job.input(before)
+        job.finish(path, spec={})
+    scramble(backwards)
+    (tmp_path / "elsewhere").mkdir()
+    for old in Path("results/x").glob("[abc].json.provenance.json"):
+        old.unlink()
+    done = run("adopt.py", tmp_path / "results/x", cwd=tmp_path / "elsewhere")
+    assert done.returncode == 0 and "3 results taken over" in done.stdout, done.stderr
+    times = [path.stat().st_mtime for path in backwards]
+    assert times == sorted(times) and len(set(times)) == 3  # by what they are made from, not by name
+
+
 def test_check_changes_nothing(chain):
     scramble(chain)
     before = [path.stat().st_mtime for path in chain]
