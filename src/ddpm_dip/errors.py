@@ -1,6 +1,7 @@
 """One clear message for a user's mistake, without a traceback."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 
@@ -30,4 +31,7 @@ def run(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python itself complains at its end
         sys.exit(1)

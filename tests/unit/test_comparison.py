@@ -1,6 +1,7 @@
 """make diff: what differs between two runs, held against differences made by hand."""
 
 import copy
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import made_study
 import pytest
 
-from ddpm_dip import comparison, files, tables
+from ddpm_dip import comparison, files, provenance, tables
 
 SCRIPT = Path(__file__).resolve().parents[2] / "workflow/tools/diff.py"
 
@@ -23,13 +24,18 @@ def runs(tmp_path):
     kept = [made_study.cell(steps=steps, start=start) for steps in (100, 200) for start in ("noise", "mean-image")]
     kept.append(made_study.cell("", None, "dip", 2, "none", 0))
     for folder, settings, extra in ((folders[0], config, 300), (folders[1], other, 400)):
-        files.write_json(folder / "config.json", settings)
+        job = provenance.Job(None, __file__)
         records = {str(i): made_study.metrics(c) for i, c in enumerate([*kept, made_study.cell(steps=extra)])}
         for record in records.values():
             for values in record["displays"].values():
                 values["fd_classifier"] = 10.0 + 3 * (folder.name == "b" and record["start"] == "mean-image")
                 values["fd_classifier_sd"] = 0.3 if folder.name == "a" else 0.4
         files.write_text(folder / "tables/cells.csv", tables.cells(records).to_csv(index=False))
+        job.finish(folder / "tables/cells.csv", spec={})
+        job.input(folder / "tables/cells.csv")
+        job.stamp = {"spec": settings, "code": ""}
+        files.write_text(folder / "report/index.html", "")
+        job.finish(folder / "report/index.html", spec={})
     return folders
 
 
@@ -60,6 +66,27 @@ def test_a_run_compared_with_itself_has_no_difference(runs):
     assert "differences beyond two sd: 0 of 6" in done.stdout
 
 
-def test_an_unfinished_study_is_named(runs, tmp_path):
-    done = subprocess.run([sys.executable, SCRIPT, runs[0], tmp_path], capture_output=True, text=True)
-    assert done.returncode == 1 and "has no tables/cells.csv" in done.stderr and "Traceback" not in done.stderr
+def test_a_reader_that_leaves_early_is_no_error(runs):
+    read, write = os.pipe()
+    os.close(read)  # as `| head` does when it has its lines
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    done = subprocess.run([sys.executable, SCRIPT, *runs], stdout=write, stderr=subprocess.PIPE, env=environment)
+    os.close(write)
+    assert done.returncode == 1 and done.stderr == b""
+
+
+def refused(*folders: Path) -> str:
+    done = subprocess.run([sys.executable, SCRIPT, *folders], capture_output=True, text=True)
+    assert done.returncode == 1 and not done.stdout and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def test_what_is_no_finished_study_is_named(runs, tmp_path):
+    a, b = runs
+    assert f"{tmp_path}: has no report/index.html; give the folder of a finished study" in refused(a, tmp_path)
+    files.write_text(b / "tables/cells.csv", (b / "tables/cells.csv").read_text().replace("13", "14"))
+    assert f"{b}/tables/cells.csv: altered or damaged" in refused(a, b)
+    provenance.Job(None, __file__).finish(b / "tables/cells.csv", spec={})  # as by a run that was stopped then
+    assert f"{b}: its cells were made again after its report" in refused(a, b)
+    (b / "tables/cells.csv").unlink()
+    assert f"{b}: has no tables/cells.csv" in refused(a, b)

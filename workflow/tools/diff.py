@@ -9,7 +9,25 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
+import pandas as pd
+
 from ddpm_dip import comparison, errors, files, provenance, tables
+
+
+def run_of(folder: Path) -> tuple[dict, pd.DataFrame]:
+    """A finished study's settings and cells: those of its report, whatever a dry run has looked at since.
+
+    Raises UserError where there is no report, or the cells are not those that it shows.
+    """
+    report, cells = folder / "report/index.html", folder / "tables/cells.csv"
+    for path in (report, cells):
+        if not (path.is_file() and provenance.beside(path).is_file()):
+            name = path.relative_to(folder)
+            raise errors.UserError(f"{folder}: has no {name}; give the folder of a finished study, results/STUDY")
+    record = files.read_json(provenance.beside(report))
+    if provenance.verified(cells) not in record["inputs"].values():
+        raise errors.UserError(f"{folder}: its cells were made again after its report; run the study to its end first")
+    return record["stamp"]["spec"], tables.read_cells(cells)
 
 
 def main() -> None:
@@ -19,15 +37,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="write the cells' comparison there, too")
     arguments = parser.parse_args()
 
-    configs, cells = [], []
-    for folder in (arguments.a, arguments.b):
-        if not (folder / "tables/cells.csv").is_file():
-            raise errors.UserError(
-                f"{folder}: has no tables/cells.csv; give the folder of a finished study, results/STUDY"
-            )
-        configs.append(files.read_json(folder / "config.json"))
-        provenance.verified(folder / "tables/cells.csv")
-        cells.append(tables.read_cells(folder / "tables/cells.csv"))
+    configs, cells = zip(run_of(arguments.a), run_of(arguments.b), strict=True)
     compared = comparison.cells(*cells)
     only_a, only_b = comparison.only_in(*cells), comparison.only_in(*reversed(cells))
     print(f"A: {arguments.a}\nB: {arguments.b}")
