@@ -8,6 +8,8 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from .errors import UserError
+
 PACKAGE = Path(__file__).parent
 # The edge: messages, and how files are written and recorded. A change there cannot change what a result says.
 NEUTRAL = {"code", "errors", "files", "provenance"}
@@ -22,13 +24,21 @@ def module_file(name: str) -> Path | None:
     return None
 
 
+def syntax_tree(path: Path) -> ast.Module:
+    """Raises UserError, naming the file, where it is no Python."""
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError) as error:  # ValueError: bytes that are no UTF-8
+        raise UserError(f"{path}: not readable as Python: {error}") from error
+
+
 @cache
 def imported(path: Path) -> frozenset[str]:
     """The package's modules that a file imports anywhere, functions included: dotted names relative to the package."""
     inside = path.relative_to(PACKAGE).with_suffix("").parts if path.is_relative_to(PACKAGE) else None
     package = list(inside[:-1]) if inside else []  # of a module and of an __init__ alike, the folder it lies in
     names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(syntax_tree(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[2] for alias in node.names if alias.name.split(".")[0] == PACKAGE.name}
         elif isinstance(node, ast.ImportFrom):
@@ -64,7 +74,7 @@ def closure(script: Path, plugins: tuple[str, ...] = ()) -> dict[str, Path]:
 @cache
 def normal_form(path: Path) -> str:
     """A Python file without comments, docstrings and layout."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = syntax_tree(path)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None

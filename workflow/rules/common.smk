@@ -123,9 +123,13 @@ def stamp(stage, name, spec, outputs, inputs=(), plugins=(), texts=()):
     Where the first output's record holds this one, the stamp's file is given an old time; else it is made newer than
     the output. Whatever a copy did to the files' times, a result made otherwise is made again.
     """
+    try:
+        digest = code.digest(SCRIPTS / f"{stage}.py", tuple(plugins), tuple(texts))
+    except errors.UserError as error:
+        raise WorkflowError(str(error))
     content = {
         "spec": spec,
-        "code": code.digest(SCRIPTS / f"{stage}.py", tuple(plugins), tuple(texts)),
+        "code": digest,
         "plugins": list(plugins),
         "texts": list(texts),
         "before": [[path.removeprefix(RESULTS), STAMPS[path]] for path in inputs],
