@@ -40,9 +40,26 @@ def environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
 
-def snakemake(folder: Path, *options: object, study: str = "tiny", source: Path = ROOT, **settings):
+def snakemake(
+    folder: Path, *options: object, study: str = "tiny", source: Path = ROOT, variables: dict | None = None, **settings
+):
     words = command(folder, *options, study=study, source=source, **settings)
-    return subprocess.run(words, cwd=source, capture_output=True, text=True, env=environment())
+    return subprocess.run(words, cwd=source, capture_output=True, text=True, env=environment() | (variables or {}))
+
+
+# Python imports it when it starts: each script of the workflow notes at its end which modules it loaded.
+SITECUSTOMIZE = """
+import atexit, json, os, sys
+
+def note():
+    if "--stamp" in sys.argv:
+        modules = [name.partition(".")[2] for name in sys.modules if name.startswith("ddpm_dip.")]
+        stamp = sys.argv[sys.argv.index("--stamp") + 1]
+        with open(os.path.join(os.path.dirname(__file__), f"loaded-{os.getpid()}.json"), "w") as file:
+            json.dump({"script": sys.argv[0], "stamp": stamp, "modules": modules}, file)
+
+atexit.register(note)
+"""
 
 
 def jobs(done: subprocess.CompletedProcess) -> set[str]:
@@ -69,7 +86,10 @@ def first_run(tmp_path_factory) -> tuple[Path, set[str]]:
     """A finished run of the micro study with a source tree of its own beside it, and the jobs that it did."""
     folder = tmp_path_factory.mktemp("finished")
     copy_sources(folder)
-    return folder, jobs(snakemake(folder, study="micro", source=folder))
+    (folder / "listener").mkdir()
+    (folder / "listener/sitecustomize.py").write_text(SITECUSTOMIZE)
+    variables = {"PYTHONPATH": str(folder / "listener")}
+    return folder, jobs(snakemake(folder, study="micro", source=folder, variables=variables))
 
 
 @pytest.fixture(scope="session")

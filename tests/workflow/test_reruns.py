@@ -3,6 +3,7 @@
 Jobs are named by their first output. `--case NAME` is pytest's `-k NAME`.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import HERE, copy_sources, jobs, snakemake
+from conftest import HERE, ROOT, copy_sources, jobs, snakemake
+
+from ddpm_dip import code, files
 
 pytestmark = pytest.mark.slow
 MICRO = yaml.safe_load((HERE / "micro.yaml").read_text())
@@ -58,6 +61,21 @@ AFTER_TRAINING = SAMPLED | TIMING | TABLES | (FIGURES - FIT) | REPORT
 
 def test_the_first_run_does_everything(first_run):
     assert first_run[1] == ALL
+
+
+def test_each_job_loads_no_module_that_its_stamp_leaves_out(first_run):
+    """The real import graph, lazy imports and modules found by name included."""
+    folder, done = first_run
+    notes = [json.loads(path.read_text()) for path in (folder / "listener").glob("loaded-*.json")]
+    assert len(notes) == len(done)
+    loaded = set()
+    for note in notes:
+        plugins = json.loads((folder / note["stamp"]).read_text())["plugins"]
+        modules = set(note["modules"]) - code.NEUTRAL
+        script = ROOT / "workflow/scripts" / Path(note["script"]).name
+        assert modules <= code.closure(script, tuple(plugins)).keys(), note
+        loaded |= modules
+    assert {"data.digits", "warm_starts.dip", "metrics.frechet", "figures", "networks.unet"} <= loaded  # it listened
 
 
 def planned(folder: Path, *options: object, **settings) -> set[str]:
@@ -144,8 +162,12 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize(("overlay", "expected"), CHANGES.values(), ids=CHANGES)
-def test_a_changed_setting(overlay, expected, copied):
+ADDED = ["a step", "a pass", "a budget between"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_setting(change, copied):
+    overlay, expected = CHANGES[change]
     weights = (copied / "results/micro/models").rglob("weights.safetensors")
     before = {path: path.stat().st_mtime_ns for path in weights}
     assert planned(copied, overlay=overlay) == expected
@@ -157,6 +179,34 @@ def test_a_changed_setting(overlay, expected, copied):
         assert "epoch 2 of 2" in log and "epoch 1 of 2" not in log  # from the budget below
     if not expected & TRAIN:
         assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    if change in ADDED:  # and removed again: tables, figures and report alone
+        assert planned(copied) == {job for job in expected if not job.startswith(("models/", "samples/", "metrics/"))}
+
+
+def test_budgets_below_and_above_those_that_are_there(copied):
+    """The lowest trains from scratch, the highest from the one below it; those between stay."""
+    budgets = {"models": [MODELS | {"epochs": [1, 2, 3, 4]}], "timing": None}
+    budgets["experiments"] = {"passes": None, "epochs": {"epochs": [1, 2, 3, 4]}}
+    results = copied / "results/micro"
+    first = results / "models/hw4-sees/epoch-0001/weights.safetensors"
+    digest = files.sha256(first)
+    done = snakemake(copied, f"results/micro/{BETWEEN}", study="micro", source=copied, overlay=budgets)
+    assert jobs(done) == {BETWEEN}
+    for part in ("models", "samples", "metrics"):
+        shutil.rmtree(results / part / "hw4-sees/epoch-0001")
+    stay = [path for part in ("models", "samples", "metrics") for path in (results / part).rglob("*") if path.is_file()]
+    before = {path: path.stat().st_mtime_ns for path in stay}
+
+    new_cells = [f"{epochs:04d}/dip-p01/K0002" for epochs in (1, 2, 4)]
+    expected = {f"models/hw4-sees/epoch-{epochs:04d}/weights.safetensors" for epochs in (1, 4)}
+    expected |= sample(*new_cells) | evaluate(*new_cells) | {"tables/cells.csv", "tables/training.csv"}
+    expected |= LOSS | figures("epochs") | STRIPS["epochs"] | REPORT
+    assert planned(copied, overlay=budgets) == expected
+    assert run(copied, overlay=budgets) == expected
+    assert {path: path.stat().st_mtime_ns for path in stay} == before
+    assert files.sha256(first) == digest
+    log = (results / "logs/train/hw4-sees-0004.log").read_text()
+    assert "epoch 4 of 4" in log and "epoch 3 of 4" not in log
 
 
 # --- code
@@ -185,6 +235,15 @@ def test_edited_code(module, edit, expected, copied):
     replace(copied / "src/ddpm_dip" / module, edit)
     assert planned(copied) == expected
     assert run(copied) == expected
+
+
+@pytest.mark.parametrize("content", [b"def start(context:\n", b"# Gr\xfc\xdfe\n"], ids=["no Python", "no UTF-8"])
+def test_a_broken_module_is_named(content, copied):
+    (copied / "src/ddpm_dip/warm_starts/dip.py").write_bytes(content)
+    done = snakemake(copied, "-n", study="micro", source=copied)
+    text = done.stdout + done.stderr
+    assert done.returncode != 0 and "Traceback" not in text
+    assert f"{copied}/src/ddpm_dip/warm_starts/dip.py: not readable as Python: " in text
 
 
 def test_comments_layout_times_and_captions_run_nothing(copied):
@@ -230,6 +289,8 @@ def test_use_conda_on_and_off_runs_nothing(copied, tmp_path, monkeypatch):
 def test_a_fresh_clone_with_copied_results(finished, tmp_path):
     """Sources anew, results as by `cp -a`, no records of Snakemake's own."""
     clone = copy_sources(tmp_path / "clone")
+    for path in clone.rglob("*"):
+        os.utime(path)  # git gives files the time of the clone
     shutil.copytree(finished / "results", clone / "results")
     assert planned(clone) == set()
     assert run(clone) == set()
