@@ -1,6 +1,7 @@
 """Stopped at any moment, in any stage, by any signal: the same command goes on, and ends with the same bytes.
 
-By hand, longer: `STOP_ROUNDS=3 STOP_STUDY=tiny pytest -s tests/workflow/test_stops.py -k random`.
+By hand, longer: `STOP_ROUNDS=3 STOP_STUDY=tiny pytest -s tests/workflow/test_stops.py -k random`; STOP_STUDY=tiny-b has
+the stages of study B.
 """
 
 import contextlib
@@ -22,6 +23,9 @@ pytestmark = pytest.mark.slow
 STUDY = os.environ.get("STOP_STUDY", "micro")
 STAGES = ["prepare_data", "fit_dip", "train", "train_classifier", "reference_features", "sample", "evaluate"]
 STAGES += ["time_sampling", "tables", "figure", "report"]
+if STUDY == "tiny-b":
+    STAGES = ["prepare_data", "train", "train_gan", "train_classifier", "reference_features", "sample", "sample_gan"]
+    STAGES += ["interpolate", "evaluate", "evaluate_interpolation", "tables", "figure", "report"]
 # who gets which signal: the whole group, as Ctrl-C in a terminal or a batch system does; Snakemake alone; one job
 WAYS = [("tree", signal.SIGINT), ("tree", signal.SIGTERM), ("tree", signal.SIGKILL)]
 WAYS += [("main", signal.SIGINT), ("main", signal.SIGTERM), ("main", signal.SIGKILL), ("job", signal.SIGKILL)]
@@ -73,13 +77,13 @@ def stop(folder: Path, stage: str, way: tuple[str, signal.Signals], delay: float
 
 def outcome(results: Path) -> dict[str, object]:
     """Digests of weights, states, samples, features and metrics; losses without their seconds."""
-    kinds = ("data", "dip", "models", "classifier", "reference", "samples", "metrics")
+    kinds = ("data", "dip", "models", "classifier", "reference", "samples", "metrics", "interpolations")
     found = {}
     for path in sorted(path for kind in kinds for path in (results / kind).rglob("*")):
         if path.name == "losses.csv":
             with open(path, newline="") as file:
                 found[str(path.relative_to(results))] = [
-                    (row["model"], row["epoch"], row["loss"]) for row in csv.DictReader(file)
+                    {name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)
                 ]
         elif path.is_file() and not path.name.endswith(".provenance.json"):
             found[str(path.relative_to(results))] = files.sha256(path)
@@ -142,6 +146,7 @@ def test_a_full_file_system_and_a_read_only_one(tmp_path):
     mount = "mount -o remount,size=200m results"
     script = f"mount -t tmpfs -o size=4m tmpfs results; {run}; echo status $?; {mount}; {run}; echo status $?"
     script += f"; mount -o remount,ro results; {run}; echo status $?; {run} --forcerun report; echo status $?"
+    script += f"; {run} --config seed=1; echo status $?"
     words = ["unshare", "-rm", "bash", "-c", f"cd '{tmp_path}'; {script}"]
     done = subprocess.run(words, env=environment(), capture_output=True, text=True)
     text = done.stdout + done.stderr
@@ -150,9 +155,11 @@ def test_a_full_file_system_and_a_read_only_one(tmp_path):
         "status 0",
         "status 0",  # nothing to do, nothing written
         "status 1",
+        "status 1",
     ], text
     assert "state.safetensors: cannot be written: No space left on device" in text
     assert "Write-protected output files" in text and "Traceback" not in text
+    assert "results/micro/stamps/prepare_data/digits.json: cannot be written: Read-only file system" in text
 
 
 def test_two_runs_of_a_study_at_once(tmp_path):
@@ -174,17 +181,21 @@ def test_two_runs_of_a_study_at_once(tmp_path):
         first.wait()
 
 
-@pytest.mark.parametrize("which", ["data/digits.npz", "dip/weights.safetensors", "reference/features.npz", "samples"])
+USED = ["data/digits.npz", "dip/weights.safetensors", "models/hw4-sees/epoch-0003/weights.safetensors"]
+USED += ["classifier/weights.safetensors", "reference/features.npz"]
+USED += ["samples/hw4-sees/epoch-0003/dip-p01/K0002.npz", "metrics/hw4-sees/epoch-0003/dip-p01/K0002.json"]
+USED += ["tables/timing.csv"]
+
+
+@pytest.mark.parametrize("which", USED)
 def test_an_altered_result_is_named_before_it_is_used(which, copied):
     path = copied / "results/micro" / which
-    if path.is_dir():
-        path = path / "hw4-sees/epoch-0003/dip-p01/K0002.npz"
     content, mtime = path.read_bytes(), path.stat().st_mtime_ns
     path.write_bytes(
         content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 1]) + content[len(content) // 2 + 1 :]
     )
     os.utime(path, ns=(mtime, mtime))  # nothing to see from outside
-    change = {"experiments": {"passes": {"steps": [2, 3]}}}
+    change = {"experiments": {"passes": {"steps": [2, 3]}}, "figures": {"dpi": 100}}
     done = snakemake(copied, study="micro", source=copied, overlay=change)
     text = done.stdout + done.stderr
     assert done.returncode != 0
@@ -192,4 +203,4 @@ def test_an_altered_result_is_named_before_it_is_used(which, copied):
         f"error: {path.relative_to(copied)}: altered or damaged since it was made" in text and "Traceback" not in text
     )
     path.unlink()
-    assert snakemake(copied, study="micro", source=copied, overlay=change).returncode == 0
+    assert which in jobs(snakemake(copied, "-n", study="micro", source=copied, overlay=change))
