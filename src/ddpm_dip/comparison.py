@@ -55,7 +55,7 @@ def only_in(one: pd.DataFrame, other: pd.DataFrame) -> list[str]:
 
 
 def cell_name(row: tuple) -> str:
-    model = f"{row.model}, {row.epochs} epochs, " if row.model else ""
+    model = f"{row.model}, {tables.epochs_label(row.epochs)}, " if row.model else ""
     steps = f", K = {row.steps}" if row.steps else ""
     return f"{model}{tables.arm_label(tables.arm(row.start, row.sampler), row.passes)}{steps}"
 

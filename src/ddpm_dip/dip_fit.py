@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .errors import UserError
 from .networks.dip import SIZE, build_dip
 
 NOISE_SIGMA = 25 / 255  # of the image to restore, on [0, 1]
@@ -39,6 +40,7 @@ def fit_dip(image: np.ndarray, iterations: int, seed: int) -> DipFit:
 
     Where the PSNR to the noisy image drops by more than 5 dB, the last kept parameters come back; as in the original,
     Adam then still steps with the bad iteration's gradient, and the iteration counter stands still.
+    Raises UserError with iteration and learning rate where the loss is not finite.
     """
     channels = [np.asarray(Image.fromarray(c).resize((SIZE, SIZE), Image.Resampling.BILINEAR)) for c in image]
     clean = torch.from_numpy(np.stack(channels)).float()[None] / 255
@@ -58,6 +60,11 @@ def fit_dip(image: np.ndarray, iterations: int, seed: int) -> DipFit:
         detached = output.detach()
         smoothed = detached if smoothed is None else SMOOTHING * smoothed + (1 - SMOOTHING) * detached
         loss = F.mse_loss(output, noisy)
+        if not loss.isfinite():
+            raise UserError(
+                f"DIP fit: the loss became {loss.item()} at iteration {iteration}, with learning rate {LEARNING_RATE}; "
+                "another seed should help"
+            )
         optimizer.zero_grad()
         loss.backward()
         psnr_noisy = psnr(detached, noisy)

@@ -642,14 +642,15 @@ def interpolation_strip(inputs: list[Path], display: str = "minmax") -> Figure:
     kinds = list(dict.fromkeys(at[:2] for at, _ in images))
     rows = sorted({at for at, _ in images}, key=lambda at: (kinds.index(at[:2]), at[2]))
     ((name, cell),) = models.items()
-    title = f"{name}, {cell['epochs']} epochs, between two latents: the first pairs, {DISPLAY_LABELS[display]}"
+    budget = tables.epochs_label(cell["epochs"])
+    title = f"{name}, {budget}, between two latents: the first pairs, {DISPLAY_LABELS[display]}"
     blocks = sorted({block for _, block in images})
     return _mosaic(images, rows, blocks, "way", "path", title, columns=points)
 
 
 def _strip_title(models: dict[str, dict], row: str, display: str) -> str:
     name, cell = next(iter(models.items()), ("no model", {}))
-    budget = f", {cell['epochs']} epochs" if cell.get("epochs") and row != "epochs" else ""
+    budget = f", {tables.epochs_label(cell['epochs'])}" if cell.get("epochs") and row != "epochs" else ""
     return f"{name}{budget}: the first {SHOWN} samples, {DISPLAY_LABELS[display]}"
 
 
@@ -672,11 +673,11 @@ def _key_label(value: object, by: str) -> str:
     if by == "passes":
         return "noise (0)" if value == 0 else f"{value} pass{'es' * (value > 1)}"
     if by == "epochs":
-        return f"{value} epochs"
+        return tables.epochs_label(value)
     if by == "model":
         return str(value)
     if by == "budget":
-        return f"{value[0]}, {value[1]} epoch{'s' * (value[1] > 1)}"
+        return f"{value[0]}, {tables.epochs_label(value[1])}"
     if by == "way":
         return f"{tables.way_label(*value[:2]).removesuffix(' noise')}, pair {value[2] + 1}"
     if by == "path":

@@ -194,6 +194,10 @@ def arm_label(key: str, passes: int) -> str:
     return names.get(key, f"{key}({passes})" if passes else key)
 
 
+def epochs_label(epochs: int) -> str:
+    return f"{epochs} epoch{'s' * (epochs != 1)}"
+
+
 def way_label(sampler: str, noise: str) -> str:
     """How the images between two latents were sampled, in words."""
     return {"gan": "DCGAN", "ddim": "DDIM"}.get(sampler, f"ancestral, {noise} noise")

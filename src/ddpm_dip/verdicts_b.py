@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from . import tables
-from .tables import DISPLAY_NAMES, compact, way_label
+from .tables import DISPLAY_NAMES, compact, epochs_label, way_label
 from .verdicts import Case, Verdict, closer, tried
 
 TENS = 10  # epochs: "the first epochs" are below, "tens of epochs" from here on
@@ -81,7 +81,7 @@ def nearer(table: pd.DataFrame | None, asked: Callable[[int], bool], gan_first: 
             sign = closer(a, b, chain_row[floor_column])
             signs.append(-sign if gan_first else sign)
             verb = ["below the noise", "closer", "farther"][sign]
-            evidence.append(f"{of_epochs(chain_row)}: {compact(a)} against {gan} {compact(b)} ({verb})")
+            evidence.append(f"{epochs_label(chain_row['epochs'])}: {compact(a)} against {gan} {compact(b)} ({verb})")
         if signs:
             found.append(Case(where, signs, evidence))
     return found
@@ -100,7 +100,7 @@ def alike_in_tone(table: pd.DataFrame | None) -> list[Case]:
                 continue
             errors = [sd / np.sqrt(2 * (row["n"] - 1)) for sd, row in ((a, chain_row), (b, gan_row))]
             signs.append(apart(b - a, np.hypot(*errors)))
-            evidence.append(f"{of_epochs(chain_row)}: sd {compact(a)} against {gan} {compact(b)}")
+            evidence.append(f"{epochs_label(chain_row['epochs'])}: sd {compact(a)} against {gan} {compact(b)}")
         if signs:
             found.append(Case(where.rsplit(", ", 1)[0], signs, evidence))
     return found
@@ -124,10 +124,6 @@ def rivals(
                 common = sorted(epochs for epochs in set.intersection(*map(set, by_epochs)) if asked(epochs))
                 pairs = [(by_epochs[0][epochs], by_epochs[1][epochs]) for epochs in common]
                 yield f"{variant}, {display}", floor, metric, gan, pairs
-
-
-def of_epochs(row: dict) -> str:
-    return f"{row['epochs']} epoch{'s' * (row['epochs'] > 1)}"
 
 
 def mean_and_error(values: pd.Series) -> tuple[float, float]:

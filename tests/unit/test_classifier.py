@@ -82,6 +82,13 @@ def test_refuses_labels_that_do_not_fit():
             train_classifier(images, wrong, 2, 1, 0)
 
 
+def test_a_loss_that_is_not_finite_stops_with_epoch_step_and_learning_rate():
+    images = torch.rand(130, 1, 8, 8)
+    images[5, 0, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"loss became nan at epoch 1, step \d, with learning rate 0\.00"):
+        train_classifier(images, torch.arange(130) % 2, 2, epochs=2, seed=0)
+
+
 def test_saved_and_loaded(trained, tmp_path):
     net, _ = trained
     path = tmp_path / "classifier.safetensors"

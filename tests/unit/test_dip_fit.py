@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ddpm_dip import dip_fit, files
+from ddpm_dip.errors import UserError
 from ddpm_dip.networks import build_dip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,6 +196,12 @@ def test_a_multiple_of_100_neither_goes_back_nor_keeps(monkeypatch):
     curve, seen = scripted(monkeypatch, {50: 10.0, 101: 10.0, 102: 10.0}, 105)
     assert {row[0] for row in curve if row[5]} == {50, 102}
     replay(seen, {50, 102}, {50: 49, 102: 100})
+
+
+def test_a_loss_that_is_not_finite_stops_with_iteration_and_learning_rate(monkeypatch):
+    monkeypatch.setattr(dip_fit, "LEARNING_RATE", 1e37)
+    with pytest.raises(UserError, match="DIP fit: the loss became nan at iteration 1, with learning rate 1e.37"):
+        dip_fit.fit_dip(digit(), 5, 0)
 
 
 # --- the script ---

@@ -5,6 +5,7 @@ for name, (_, inputs) in WANTED_TABLES.items():
     file_list(name, inputs)
     stamp("tables", name, {}, [f"{TABLES}/{name}.csv"], inputs)
 for name, (kind, inputs, settings, _) in WANTED_FIGURES.items():
+    file_list(f"figures/{name}", inputs)
     spec = {"figure": kind, "options": settings}
     if name.endswith(".png"):
         spec |= config["figures"]
@@ -61,6 +62,7 @@ rule tables:
 rule figure:
     input:
         files=lambda wildcards: WANTED_FIGURES[wildcards.figure][1],
+        list=f"{RESULTS}/stamps/lists/figures/{{figure}}.txt",
         stamp=f"{RESULTS}/stamps/figure/{{figure}}.json",
     output:
         figure=report(
@@ -88,7 +90,7 @@ rule figure:
         ),
     shell:
         script("figure.py")
-        + " {params.name} --inputs {input.files:q} {params.options}"
+        + " {params.name} --inputs @{input.list:q} {params.options}"
         " --output {output.figure:q} --stamp {input.stamp:q} > {log:q} 2>&1"
 
 

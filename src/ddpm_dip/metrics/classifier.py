@@ -64,7 +64,8 @@ def train_classifier(
 
     Returns the classifier in eval mode and the mean loss of each epoch. First weights and data order depend
     on `seed` alone; torch's global random state is left as it was.
-    Raises ValueError where there are fewer than 2 images, or labels that do not fit them or `classes`.
+    Raises ValueError where there are fewer than 2 images, or labels that do not fit them or `classes`; and with epoch,
+    step and learning rate where the loss is not finite.
     """
     if len(images) < 2 or labels.shape != images.shape[:1] or labels.min() < 0 or labels.max() >= classes:
         raise ValueError(f"needs at least 2 images, and for each a label from 0 to {classes - 1}")
@@ -76,11 +77,14 @@ def train_classifier(
     batches = math.ceil(len(images) / BATCH)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches)
     losses = []
-    for _ in range(epochs):
+    for epoch in range(1, epochs + 1):
         total = 0.0
         # batches of equal size (to one image): batch norm cannot take a last batch of one image
-        for index in torch.randperm(len(images), generator=order).tensor_split(batches):
+        for step, index in enumerate(torch.randperm(len(images), generator=order).tensor_split(batches), start=1):
             loss = F.cross_entropy(net(images[index]), labels[index])
+            if not loss.isfinite():
+                where = f"epoch {epoch}, step {step}, with learning rate {schedule.get_last_lr()[0]:.2g}"
+                raise ValueError(f"the classifier's loss became {loss.item()} at {where}")
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
