@@ -195,7 +195,7 @@ def arm_label(key: str, passes: int) -> str:
 
 
 def epochs_label(epochs: int) -> str:
-    return f"{epochs} epoch{'s' * (epochs != 1)}"
+    return f"{epochs} epoch{'' if epochs == 1 else 's'}"
 
 
 def way_label(sampler: str, noise: str) -> str:
