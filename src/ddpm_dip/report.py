@@ -322,9 +322,8 @@ def evolution_table(evolution: pd.DataFrame | None) -> dict:
         by = part.set_index("display")
         values = []
         for display in tables.DISPLAY_NAMES:
-            spread = by["fd_classifier_sd"].get(display) if metric == "fd_classifier" else float("nan")
-            value = compact(by[metric].get(display, float("nan")))
-            values.append(value if pd.isna(spread) else f"{value} ± {compact(spread)}")
+            spread = by["fd_classifier_sd"].get(display, float("nan")) if metric == "fd_classifier" else float("nan")
+            values.append(tables.with_error(by[metric].get(display, float("nan")), spread))
         rows.append([model, str(epochs), *values, compact(part["image_mean_sd"].iloc[0])])
     floors = evolution.groupby("display")[floor].median()
     floors = [compact(floors.get(display, float("nan"))) for display in tables.DISPLAY_NAMES]
@@ -345,8 +344,7 @@ def interpolation_table(interpolation: pd.DataFrame | None) -> dict:
         row = [model, tables.way_label(sampler, noise), path]
         for measure, space, display in columns:
             values = part.loc[(part["space"] == space) & (part["display"] == display), measure].dropna()
-            mean, error = verdicts_b.mean_and_error(values)
-            row.append(f"{compact(mean)} ± {compact(error)}" if len(values) > 1 else compact(mean))
+            row.append(tables.with_error(*verdicts_b.mean_and_error(values)))
         rows.append(row)
     return {"head": head, "rows": rows}
 

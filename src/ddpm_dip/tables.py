@@ -203,6 +203,13 @@ def way_label(sampler: str, noise: str) -> str:
     return {"gan": "DCGAN", "ddim": "DDIM"}.get(sampler, f"ancestral, {noise} noise")
 
 
+def with_error(value: float, error: float) -> str:
+    """A value and its spread, of two digits; the value alone where the spread is unknown."""
+    if not math.isfinite(error):
+        return compact(value)
+    return f"{compact(value)} ± {compact(error) if error >= 9.95 else f'{error:.2g}'}"
+
+
 def compact(value: float) -> str:
     """A number in at most six characters or so: 0.042, 4.2, 123, 12k, 3.4M, 5.6e12."""
     if value is None or math.isnan(value):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from . import tables
-from .tables import DISPLAY_NAMES, compact, epochs_label, way_label
+from .tables import DISPLAY_NAMES, compact, epochs_label, way_label, with_error
 from .verdicts import Case, Verdict, closer, tried
 
 TENS = 10  # epochs: "the first epochs" are below, "tens of epochs" from here on
@@ -59,7 +59,7 @@ def smoother(table: pd.DataFrame | None, measure: str, sampler: str) -> list[Cas
             signs.append(apart(a - b, np.hypot(error_a, error_b)))
             evidence.append(
                 f"{path} path, {'pixels' if space == 'pixels' else 'classifier features'}: "
-                f"{compact(a)} ± {compact(error_a)} against {gan} {compact(b)} ± {compact(error_b)}"
+                f"{with_error(a, error_a)} against {gan} {with_error(b, error_b)}"
             )
         if signs:
             found.append(Case(f"{model}, {way_label(sampler, noise)}, {display}", signs, evidence))

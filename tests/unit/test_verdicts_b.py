@@ -41,7 +41,7 @@ def test_a_straighter_path_of_the_dcgan_agrees_for_every_noise_and_display():
     assert all(case.signs == [1] * 4 for case in found.cases)  # two paths, two spaces
     ratios = [row["path_ratio"] for row in made_study.between("ancestral", "shared")["measures"][: made_study.PAIRS]]
     error = statistics.stdev(ratios) / len(ratios) ** 0.5
-    said = f"linear path, pixels: {statistics.mean(ratios):.1f} ± {error:.3f} against dcgan "
+    said = f"linear path, pixels: {statistics.mean(ratios):.1f} ± {error:.2g} against dcgan "
     assert any(line.startswith(said) for line in found.cases[-1].evidence), (said, found.cases[-1].evidence)
 
 
