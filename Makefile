@@ -22,7 +22,7 @@ adopt: $(VENV)/installed
 	@$(BIN)/python workflow/tools/adopt.py "$(RESULTS)"
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -rs
+	$(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -7,3 +7,11 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded, and for the scrip
 import torch
 
 torch.set_num_threads(1)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What passing tests have to say (`record_property("said", ...)`), whichever process ran them."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "said":
+                terminalreporter.write_line(value)
