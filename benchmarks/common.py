@@ -9,6 +9,7 @@ the machine's noise. Beside wall time there is the process' CPU time, which wait
 """
 
 import argparse
+import math
 import os
 import platform
 import resource
@@ -108,9 +109,13 @@ def chart(path: Path, title: str, table: pd.DataFrame, keys: list[str], baseline
 
     panels = list(table.groupby(keys, sort=False))
     tallest = max(len(rows) for _, rows in panels)
-    size = (4.6 * len(panels) + 1.6, 0.42 * tallest + 1.9)
-    figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
-    for axis, (values, rows) in zip(axes[0], panels, strict=True):
+    across = 2 if len(panels) == 4 else min(3, len(panels))
+    down = math.ceil(len(panels) / across)
+    size = (4.6 * across + 1.6, (0.42 * tallest + 1.2) * down + 0.7)
+    figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, layout="constrained")
+    for axis in axes.flat[len(panels) :]:
+        axis.remove()
+    for axis, (values, rows) in zip(axes.flat, panels, strict=False):
         rows = rows[rows["arm"] != baseline]
         noise = rows[rows["arm"] == CONTROL]
         axis.axvspan(noise["ratio_q1"].item(), noise["ratio_q3"].item(), color="0.85", label="control, wall (noise)")

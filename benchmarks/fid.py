@@ -113,9 +113,9 @@ def cov(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main() -> None:
-    parser = common.parser(__doc__, rounds=3)
-    parser.add_argument("--images", type=errors.at_least(2), default=32, help="for the features")
-    parser.add_argument("--batch-size", type=errors.at_least(1), default=32)
+    parser = common.parser(__doc__, rounds=2)
+    parser.add_argument("--images", type=errors.at_least(2), default=16, help="for the features")
+    parser.add_argument("--batch-size", type=errors.at_least(1), default=16)
     parser.add_argument("--dims", type=errors.at_least(2), default=2048, help="features, for the distances")
     args = parser.parse_args()
 

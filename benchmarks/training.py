@@ -124,7 +124,7 @@ def keeping(losses: list[float], run: Callable[[], float]) -> Callable[[], None]
 
 def main() -> None:
     parser = common.parser(__doc__, rounds=5)
-    parser.add_argument("--images", type=errors.at_least(1), default=1280, help="of an epoch")
+    parser.add_argument("--images", type=errors.at_least(1), default=640, help="of an epoch")
     parser.add_argument("--batch-size", type=errors.at_least(1), default=128)
     parser.add_argument(
         "--workers", type=errors.at_least(0), nargs="+", default=[0, 2], help="of the original's loader"
