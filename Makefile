@@ -2,13 +2,14 @@
 # make run STUDY=studies/mnist.yaml     another study
 # make diff A=results/x B=results/y     what two runs differ in
 # make adopt RESULTS=results/x          take over results that were copied without their file times
+# make bench                            speed against the original's way and against peers, to results/bench/
 # make test, make lint
 PYTHON ?= python3
 CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run diff adopt test lint clean
+.PHONY: run diff adopt bench test lint clean
 
 run: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES) $(if $(STUDY),--configfile $(STUDY))
@@ -20,6 +21,12 @@ diff: $(VENV)/installed
 adopt: $(VENV)/installed
 	@$(if $(RESULTS),,echo "error: make adopt RESULTS=results/x" && exit 2)
 	@$(BIN)/python workflow/tools/adopt.py "$(RESULTS)"
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/sampling.py $(if $(THREADS),--threads $(THREADS))
+	$(BIN)/python benchmarks/training.py $(if $(THREADS),--threads $(THREADS))
+	$(BIN)/python benchmarks/fid.py $(if $(THREADS),--threads $(THREADS))
+	$(BIN)/python benchmarks/memory.py
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile

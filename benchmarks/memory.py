@@ -1,0 +1,138 @@
+"""Peak memory of each stage's script as its number of images grows: what is flat, and what is not.
+
+Each script runs as a process of its own, on one thread; its peak is what the system says when it has ended (maximum
+resident set size). Stages, and what is counted by n:
+  import               no stage: a process that imports torch and NumPy alone, what all stages have in common
+  sample               n samples (batches of 64 inside), --steps steps, on the fastest backend installed
+  train                one epoch on n images, batch 128
+  reference_features   the classifier's features of n reference images
+  evaluate             the distances of n samples from 1,024 reference images
+`ratio` is the peak over the same stage's at the smallest n; `kb_per_image` the growth from the smallest n to the
+n at hand: an image 1x28x28 has 3.1 kB in float32. Medians over the rounds; `spread_mb`, the largest peak less the
+smallest of one n, is the measure's own noise.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+import common
+import numpy as np
+import pandas as pd
+
+from ddpm_dip import errors, files
+
+SCRIPTS = common.ROOT / "workflow" / "scripts"
+SHAPE = (1, 28, 28)
+REFERENCE = 1024
+
+
+def peak_mb(*command: object) -> float:
+    """Run a command and return its peak resident set in MB. Raises UserError where it fails."""
+    # a child's peak begins at its parent's size when it was started: so torch is not imported here
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen([sys.executable, *map(str, command)], stdout=said, stderr=said, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if status:
+            said.seek(0)
+            raise errors.UserError(f"{command[0]} failed: {said.read().decode(errors='replace')[-2000:]}")
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6  # kB, but for macOS
+
+
+def run(script: str, **options: object) -> float:
+    arguments = [part for key, value in options.items() for part in (f"--{key.replace('_', '-')}", value)]
+    return peak_mb(SCRIPTS / script, *arguments)
+
+
+def write_data(path: Path, train: int, reference: int) -> Path:
+    rng = np.random.default_rng(0)
+    parts = {"train": train, "reference": reference}
+    images = {part: rng.integers(0, 256, (n, *SHAPE), dtype=np.uint8) for part, n in parts.items()}
+    labels = {f"{part}_labels": np.arange(n) % 10 for part, n in parts.items()}
+    files.write_npz(path, **images, **labels)
+    return path
+
+
+def train(folder: Path, data: Path) -> float:
+    """One epoch of train.py on `data`, the weights into `folder`."""
+    options = {"model": "hw4", "network": "hw4", "epochs": 1, "batch_size": 128, "lr": 1e-3, "seed": 0, "threads": 1}
+    return run("train.py", data=data, progress=folder / "progress", output=folder, **options)
+
+
+def main() -> None:
+    parser = common.parser(__doc__, rounds=2)
+    parser.add_argument("--counts", type=errors.at_least(2), nargs="+", default=[128, 512, 2048], help="n")
+    parser.add_argument("--steps", type=errors.at_least(1), default=4, help="K of the samples")
+    args = parser.parse_args()
+    if args.threads != [1]:
+        parser.error("memory is measured with one thread a process")
+
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        small = write_data(folder / "small.npz", 128, REFERENCE)
+        train(folder / "model", small)
+        weights, classifier = folder / "model" / "weights.safetensors", folder / "classifier.safetensors"
+        run("train_classifier.py", data=small, epochs=1, seed=0, output=classifier)
+        reference = folder / "reference.npz"
+        run("reference_features.py", data=small, classifier=classifier, output=reference)
+
+        def stages(n: int) -> dict[str, float]:
+            data, samples = write_data(folder / f"data-{n}.npz", n, n), folder / f"samples-{n}.npz"
+            found = {"import": peak_mb("-c", "import numpy, torch")}
+            chain = {"start": "noise", "steps": args.steps, "n": n, "seed": 0, "threads": 1}
+            found["sample"] = run("sample.py", data=small, weights=weights, output=samples, **chain)
+            found["train"] = train(folder / f"model-{n}", data)
+            output = folder / "features.npz"
+            found["reference_features"] = run("reference_features.py", data=data, classifier=classifier, output=output)
+            output = folder / "metrics.json"
+            shared = {"reference": reference, "classifier": classifier, "output": output}
+            found["evaluate"] = run("evaluate.py", samples=samples, **shared)
+            return found
+
+        counts = sorted(set(args.counts))
+        for turn in range(args.rounds):
+            for n in counts:
+                rows += [{"stage": stage, "n": n, "round": turn, "peak_mb": mb} for stage, mb in stages(n).items()]
+    frame = pd.DataFrame(rows).assign(device="cpu", threads=1)
+    peaks = frame.groupby(["stage", "n", "device", "threads"], sort=False)["peak_mb"]
+    table = pd.DataFrame({"peak_mb": peaks.median(), "spread_mb": peaks.max() - peaks.min()}).reset_index()
+    order = list(table["stage"].unique())
+    table = table.sort_values("stage", kind="stable", key=lambda stage: stage.map(order.index))
+    by_stage = table.groupby("stage")
+    table["ratio"] = table["peak_mb"] / by_stage["peak_mb"].transform("first")
+    grown = 1000 * (table["peak_mb"] - by_stage["peak_mb"].transform("first"))
+    table["kb_per_image"] = (grown / (table["n"] - counts[0])).where(table["n"] > counts[0])
+
+    common.show("Peak memory of a stage's process", table)
+    common.write(args.output, "memory", table, rows)
+    chart(args.output / "memory.png", table)
+
+
+def chart(path: Path, table: pd.DataFrame) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    for stage, rows in table.groupby("stage", sort=False):
+        axis.plot(rows["n"], rows["peak_mb"], "o-", label=stage)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(table["n"].unique(), table["n"].unique())
+    axis.set_ylim(bottom=0)
+    axis.set(xlabel="n, images", ylabel="peak resident set, MB", title="Peak memory of a stage's process, 1x28x28, cpu")
+    axis.grid(color="0.9")
+    axis.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 0.02), ncols=3, fontsize="small")
+    files.write_atomic(path, lambda part: figure.savefig(part, dpi=130))
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    errors.run(main)

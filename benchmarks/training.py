@@ -1,0 +1,160 @@
+"""Training hw4 on 1x28x28 images, batch 128: our step and epoch against the original's way of doing the same.
+
+Arms of `epoch`, data loading included:
+  original    the baseline: a torchvision-style data set of PIL images with transforms to [-1, 1], a DataLoader that
+              loads in the process itself, float32 eager, plain Adam, PyTorch's default memory layout
+  control     the same once more, with a net of its own: the machine's noise
+  original-2-workers  the same with a DataLoader of two worker processes (--workers)
+  ours        training.train_epoch on images that are a tensor already, as train.py calls it
+Arms of `step`: one batch that is there already, so without loading.
+
+Every arm trains a net of its own on, round after round, from the same first weights and with noise and order of its
+own: `loss` is the mean of the last of so many `epochs`.
+"""
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+import common
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from ddpm_dip import data, errors, torchvision_import, training  # noqa: F401
+from ddpm_dip.diffusion import linear_schedule
+from ddpm_dip.networks import build_unet
+from ddpm_dip.scale import to_model_range
+
+# isort: split
+from torchvision import transforms
+
+SHAPE = (1, 28, 28)
+LR, SEED = 1e-3, 0
+KEYS = ["part", "threads"]
+
+
+def made_images(n: int) -> np.ndarray:
+    """(n, 1, 28, 28) uint8: smooth blobs, no data set needed."""
+    coarse = torch.rand(n, 1, 5, 5, generator=torch.Generator().manual_seed(SEED))
+    return (nn.functional.interpolate(coarse, SHAPE[1:], mode="bicubic").clamp(0, 1) * 255).byte().numpy()
+
+
+def mnist(root: str, n: int) -> np.ndarray:
+    """The first n test images of MNIST's original files in the folder `root`."""
+    images = data.load(data.Options(dataset="mnist", root=root, split="test", channels=1)).images
+    if n > len(images):
+        raise errors.UserError(f"--images {n}: there are {len(images)} in {root}")
+    return images[:n]
+
+
+def centred(x: Tensor) -> Tensor:
+    return (x - 0.5) * 2
+
+
+class Pictures(Dataset):
+    """As torchvision's MNIST: 8-bit pixels in memory, a PIL image made and transformed for every item."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images = images[:, 0]
+        self.transform = transforms.Compose([transforms.ToTensor(), transforms.Lambda(centred)])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(Image.fromarray(self.images[index])), 0
+
+
+def original(batches: Iterable) -> Callable[[], float]:
+    """The original's training on (images, label) batches: each call a pass over them, which returns the mean loss."""
+    torch.manual_seed(SEED)
+    net = build_unet("hw4", SHAPE)
+    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], LR)
+    alphas_cumprod = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)
+
+    def run() -> float:
+        total, count = 0.0, 0
+        for x_0, _ in batches:
+            noise = torch.randn_like(x_0)
+            t = torch.randint(0, 1000, (len(x_0),))
+            alpha_cumprod = alphas_cumprod[t].view(-1, 1, 1, 1)
+            x_t = alpha_cumprod.sqrt() * x_0 + (1 - alpha_cumprod).sqrt() * noise
+            loss = nn.functional.mse_loss(net(x_t, t), noise)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total, count = total + loss.item() * len(x_0), count + len(x_0)
+        return total / count
+
+    return run
+
+
+def ours(images: np.ndarray, batch: int) -> Callable[[], float]:
+    """train.py's training: each call a `training.train_epoch` on `images`, which returns the mean loss."""
+    trainer = training.start("hw4", SHAPE, lr=LR, seed=SEED, weights="last", ema_decay=0.0)
+    tensor, schedule = to_model_range(images), linear_schedule()
+
+    def run() -> float:
+        training.train_epoch(trainer, tensor, schedule, batch)
+        return trainer.losses[-1][1]
+
+    return run
+
+
+def arms_of(part: str, images: np.ndarray, batch: int, workers: list[int]) -> dict[str, Callable[[], float]]:
+    """Fresh nets each time, so that the loss after so many rounds says the same everywhere."""
+    pictures = Pictures(images)
+    if part == "step":
+        first = next(iter(DataLoader(pictures, batch)))
+        return {"original": original([first]), "ours": ours(images[:batch], batch), common.CONTROL: original([first])}
+    loaders = {n: DataLoader(pictures, batch, shuffle=True, num_workers=n) for n in workers}
+    arms = {f"original-{n}-workers" if n else "original": original(loader) for n, loader in loaders.items()}
+    return arms | {"ours": ours(images, batch), common.CONTROL: original(loaders[0])}
+
+
+def keeping(losses: list[float], run: Callable[[], float]) -> Callable[[], None]:
+    return lambda: losses.append(run())
+
+
+def main() -> None:
+    parser = common.parser(__doc__, rounds=5)
+    parser.add_argument("--images", type=errors.at_least(1), default=640, help="of an epoch")
+    parser.add_argument("--batch-size", type=errors.at_least(1), default=128)
+    parser.add_argument(
+        "--workers", type=errors.at_least(0), nargs="+", default=[0, 2], help="of the original's loader"
+    )
+    parser.add_argument("--root", help="folder of MNIST's original files (default: made images)")
+    args = parser.parse_args()
+    images = mnist(args.root, args.images) if args.root else made_images(args.images)
+
+    rows, ends = [], []
+    for threads in args.threads:
+        torch.set_num_threads(threads)
+        for part in ("step", "epoch"):
+            runs = arms_of(part, images, args.batch_size, [0, *args.workers])
+            losses: dict[str, list[float]] = {name: [] for name in runs}
+            arms = {name: keeping(losses[name], run) for name, run in runs.items()}
+            count = args.images if part == "epoch" else min(args.batch_size, args.images)
+            keys = {"part": part, "threads": threads, "device": "cpu", "batch": args.batch_size, "images": count}
+            rows += common.take_turns(arms, args.rounds, **keys)
+            ends += [
+                {"part": part, "threads": threads, "arm": name, "loss": values[-1], "epochs": len(values)}
+                for name, values in losses.items()
+            ]
+    table = common.summary(rows, [*KEYS, "device", "batch", "images"], "original", "images")
+    table = table.merge(pd.DataFrame(ends), on=[*KEYS, "arm"])
+
+    common.show("Training hw4 1x28x28: microseconds per image", table)
+    common.write(args.output, "training", table, rows)
+    title = f"Training, U-Net hw4, 1x28x28, batch {args.batch_size}, device cpu"
+    common.chart(args.output / "training.png", title, table, KEYS, "original")
+
+
+if __name__ == "__main__":
+    errors.run(main)
