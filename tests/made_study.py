@@ -118,6 +118,7 @@ def metrics(record: dict) -> dict:
             "fd_classifier_floor": 6.1,
             "fid_inception": None,
             "fid_inception_floor": None,
+            "tone_sd": 0.04,
         }
         for d in tables.DISPLAY_NAMES
     }
@@ -179,7 +180,7 @@ def write_tables(folder: Path) -> None:
 
 # ---------------------------------------------------------------- study B
 
-PAIRS, POINTS = 6, 5
+PAIRS, POINTS = 8, 5
 EVOLUTION = {"imvfx": (1, 20, 50), "dcgan": (1, 20, 50)}
 CONFIG_B = CONFIG | {
     "models": [
@@ -206,7 +207,8 @@ def evolution_metrics(record: dict) -> dict:
     gan = record["sampler"] == "gan"
     for values in made["displays"].values():
         values["fd_classifier"] = (60.0 if first else 30.0) if gan else (300.0 if first else 12.0)
-    return made | {"image_mean_sd": 0.3 if gan else 0.05}
+        values["tone_sd"] = 0.3 if gan else 0.05
+    return made
 
 
 def between(sampler: str, noise: str = "none", path: str = "linear", jump: float = 0.0, model: str = "") -> dict:
@@ -232,7 +234,13 @@ def between(sampler: str, noise: str = "none", path: str = "linear", jump: float
         for pair in range(PAIRS)
     ]
     names = {"dataset": "digits", "model": model or ("dcgan" if sampler == "gan" else "imvfx"), "epochs": 50}
-    names |= {"weights": "" if sampler == "gan" else "last", "sampler": sampler, "noise": noise, "path": path}
+    names |= {
+        "weights": "" if sampler == "gan" else "last",
+        "clip_x0": False,
+        "sampler": sampler,
+        "noise": noise,
+        "path": path,
+    }
     return names | {"steps": 0 if sampler == "gan" else 1000, "seed": 0, "measures": measures, "not_computed": {}}
 
 

@@ -19,10 +19,10 @@ def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
 
 
-def diverged(what: str, epoch: int, step: int, lr: float) -> UserError:
-    """The error with which a training stops."""
+def diverged(key: str, what: str, epoch: int, step: int, lr: float) -> UserError:
+    """The error with which a training stops. key: the setting of its learning rate."""
     return UserError(
-        f"training.lr: {what} at epoch {epoch}, step {step}, with learning rate {lr}; "
+        f"{key}: {what} at epoch {epoch}, step {step}, with learning rate {lr}; "
         "a smaller one should help. The last finished epoch is kept"
     )
 

@@ -289,14 +289,15 @@ def evolution(inputs: list[Path]) -> Figure:
     table = tables.read_cells(inputs[0])
     metric, floor = tables.distance(table)
     table = table.dropna(subset=["epochs"])
-    panels = [*((display, metric) for display in tables.DISPLAY_NAMES), (tables.DISPLAY_NAMES[0], "image_mean_sd")]
-    panels = [(display, column) for display, column in panels if table[column].notna().any()]
-    if not panels:
-        raise UserError("evolution: nothing to draw: neither a distance nor an image mean was computed")
-    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), squeeze=False, layout="constrained", dpi=DPI)
+    measures = [column for column in (metric, "tone_sd") if table[column].notna().any()]
+    if not measures:
+        return _nothing("evolution: no distance and no tone was measured: all chains diverged")
+    panels = [(display, column) for column in measures for display in tables.DISPLAY_NAMES]
+    size = (WIDTH, 0.9 + 3.3 * len(measures))
+    fig, axes = plt.subplots(len(measures), 2, figsize=size, squeeze=False, layout="constrained", dpi=DPI)
     colours = _model_colours(table["model"])
     handles: dict[str, object] = {}
-    for axis, (display, column) in zip(axes[0], panels, strict=True):
+    for axis, (display, column) in zip(axes.flat, panels, strict=True):
         part = table[(table["display"] == display) & table[column].notna()]
         for model, rows in part.groupby("variant"):
             rows = rows.sort_values("epochs")
@@ -321,10 +322,11 @@ def evolution(inputs: list[Path]) -> Figure:
             axis.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter(_COMPACT)
         axis.set(xlabel="epochs of training (log scale)")
-        if column == "image_mean_sd":
-            axis.set(title="tone", ylabel="sd over samples of the image mean\n(images live in [-1, 1])")
+        if column == "tone_sd":
+            axis.set(title=f"tone, {DISPLAY_LABELS[display]}", ylabel="sd over samples of the\nimage mean (0 to 1)")
         else:
-            axis.set(title=DISPLAY_LABELS[display], ylabel=FD_LABEL if metric == "fd_classifier" else "FID (Inception)")
+            label = FD_LABEL if metric == "fd_classifier" else "FID (Inception)"
+            axis.set(title=f"distance, {DISPLAY_LABELS[display]}", ylabel=label)
             if part[floor].notna().any():
                 level = axis.axhline(part[floor].median(), color="black", ls=":", lw=1.6)
                 handles["floor: real against real, same n"] = level
@@ -338,26 +340,28 @@ def smoothness(inputs: list[Path], display: str = "minmax") -> Figure:
     table = tables.read_csv(inputs[0], tables.INTERPOLATION_COLUMNS)
     table = table[table["display"] == display]
     if table.empty:
-        raise UserError(f"smoothness: nothing to draw: no way between latents was measured under {display}")
+        return _nothing("smoothness: nothing was measured between two latents: all chains diverged")
     table = table.assign(way=_ways(table))
     ways = sorted(set(table["way"]), key=lambda way: ("DCGAN" not in way, "DDIM" not in way, way))
     spaces = [space for space in ("pixels", "classifier") if space in set(table["space"])]
-    points = sum(column.startswith("step_") for column in table)
+    steps = sum(column.startswith("step_") for column in table)
     palette = {"linear": _BRIGHT[0], "spherical": _BRIGHT[1]}
+    paths = [path for path in palette if path in set(table["path"])]
     size = (WIDTH, 1.6 + 2 * (0.42 * len(ways) + 0.5))
     fig, axes = plt.subplots(2, len(spaces), figsize=size, sharey=True, squeeze=False, layout="constrained", dpi=DPI)
     measures = {
         "path_ratio": ("path length / end-to-end distance", 1.0),
-        "largest_share": ("largest step's share of the path", 1 / points),
+        "largest_share": ("largest step's share of the path", 1 / steps),
     }
     titles = {"pixels": "in pixels", "classifier": "in classifier features"}
     for row, (column, (label, least)) in zip(axes, measures.items(), strict=True):
         for axis, space in zip(row, spaces, strict=True):
             part = table[(table["space"] == space) & table[column].notna()]
-            shared = dict(data=part, y="way", x=column, hue="path", order=ways, palette=palette, ax=axis)
+            shared = dict(data=part, y="way", x=column, hue="path", hue_order=paths, order=ways)
+            shared |= {"palette": palette, "ax": axis}
             sns.stripplot(**shared, dodge=True, size=3.5, alpha=0.55, jitter=0.12, legend=False)
             mark = dict(linestyle="none", marker="|", markersize=14, errorbar=None)
-            sns.pointplot(**shared, **mark, dodge=0.4, legend=axis is axes[0, 0])
+            sns.pointplot(**shared, **mark, dodge=0.4 if len(paths) > 1 else False, legend=axis is axes[0, 0])
             axis.axvline(least, color="black", ls=":", lw=1.4)
             axis.set(xlabel=label, ylabel="", title=titles[space])
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -367,6 +371,13 @@ def smoothness(inputs: list[Path], display: str = "minmax") -> Figure:
     named["least possible: a straight line; equal steps"] = Line2D([], [], color="black", ls=":", lw=1.4)
     _legend(fig, named)
     fig.suptitle(f"Between two latents, {DISPLAY_LABELS[display]}: further left is smoother", fontsize="medium")
+    return fig
+
+
+def _nothing(why: str) -> Figure:
+    """A figure that says why there is none: a diverged chain is a result, and the report has its place."""
+    fig = plt.figure(figsize=(WIDTH, 1.2), dpi=DPI)
+    fig.text(0.5, 0.5, why, ha="center", va="center", color="0.3")
     return fig
 
 
@@ -632,8 +643,8 @@ def interpolation_strip(inputs: list[Path], display: str = "minmax") -> Figure:
     for path in inputs:
         arrays, cell = _samples(path)
         strips = arrays["images"][:STRIPS]
-        points = min(strips.shape[1], MOST_POINTS)
-        strips = strips[:, np.linspace(0, strips.shape[1] - 1, points).round().astype(int)]
+        strips = strips[:, _points_shown(strips.shape[1])]
+        points = strips.shape[1]
         models[cell["model"]] = cell
         if len(models) > 1:
             raise UserError(f"interpolation-strip: one model a figure; these files hold {', '.join(models)}")
@@ -646,6 +657,11 @@ def interpolation_strip(inputs: list[Path], display: str = "minmax") -> Figure:
     title = f"{name}, {budget}, between two latents: the first pairs, {DISPLAY_LABELS[display]}"
     blocks = sorted({block for _, block in images})
     return _mosaic(images, rows, blocks, "way", "path", title, columns=points)
+
+
+def _points_shown(points: int) -> np.ndarray:
+    """Which of a strip's points are shown: evenly spaced, both ends among them."""
+    return np.linspace(0, points - 1, min(points, MOST_POINTS)).round().astype(int)
 
 
 def _strip_title(models: dict[str, dict], row: str, display: str) -> str:

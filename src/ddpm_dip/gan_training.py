@@ -66,7 +66,7 @@ def start(
 def batches(n: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:
     """Indices 0..n-1 shuffled, in batches; raises UserError where batch norm would see one image at a time."""
     if min(n, batch_size) < 2:
-        raise UserError(f"training.batch_size: batch norm needs 2 images a batch (given: {batch_size}, of {n} images)")
+        raise UserError(f"gan.batch_size: batch norm needs 2 images a batch (given: {batch_size}, of {n} images)")
     split = list(torch.randperm(n, generator=generator).split(batch_size))
     if len(split[-1]) == 1:  # a last one of one image joins the one before, so that every image is seen
         split[-2:] = [torch.cat(split[-2:])]
@@ -112,12 +112,12 @@ def train_epoch(trainer: GanTrainer, images: Tensor, batch_size: int, *, flip: b
         trainer.step += 1
         for name, value in (("discriminator", loss_d.item()), ("generator", loss_g.item())):
             if not math.isfinite(value):
-                raise diverged(f"the {name}'s loss became {value}", epoch, trainer.step, trainer.lr)
+                raise diverged("gan.lr", f"the {name}'s loss became {value}", epoch, trainer.step, trainer.lr)
         total_d += loss_d.item() * len(real)
         total_g += loss_g.item() * len(real)
     for name in ("generator", "discriminator"):
         if not all(tensor.isfinite().all() for tensor in getattr(trainer, name).state_dict().values()):
-            raise diverged(f"the {name}'s weights stopped being finite", epoch, trainer.step, trainer.lr)
+            raise diverged("gan.lr", f"the {name}'s weights stopped being finite", epoch, trainer.step, trainer.lr)
     trainer.epoch = epoch
     trainer.losses.append((epoch, total_d / len(images), total_g / len(images), time.perf_counter() - started))
 

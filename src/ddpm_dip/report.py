@@ -120,6 +120,9 @@ def page(
         interpolation=interpolation_table(interpolation),
         grids={display: f"evolution-grid.{display}.png" for display in tables.DISPLAY_NAMES},
         between=find_strips(embedded, "interpolation"),
+        spaces=set() if interpolation is None else set(interpolation["space"]),
+        labelled=tables.distance(cells)[0] == "fd_classifier",
+        diverged="; ".join(reasons.get("measures", [])),
         inside=inside,
         brightness=brightness_table(cells),
         all_cells=all_cells_table(cells),
@@ -135,14 +138,21 @@ def page(
 
 def summary(cells: pd.DataFrame, timing: pd.DataFrame | None, config: dict, output: str, lines: int = 25) -> str:
     """The best arm per model and K in 100 columns; the last line says where the page is."""
-    table = largest_budget(cells).dropna(subset=["fd_classifier"])
+    metric, floor = tables.distance(cells)
+    table = largest_budget(cells).dropna(subset=[metric])
     table = table[table["model"] != ""]
     seconds = {}
     if timing is not None and len(timing):
         first = timing[(timing["batch"] == timing["batch"].min()) & (timing["method"] == "ddpm")]
         seconds = dict(zip(first["steps"], first["median_s"], strict=True))
-    title = f"{config.get('study', 'study')}: best arm by Fréchet distance on classifier features"
-    columns = "".join(f"  {d + ': best arm':<18}{'FD':>7}{'floor':>6}" for d in tables.DISPLAY_NAMES)
+    name, by = "FD", "Fréchet distance on classifier features"
+    if metric == "fid_inception":
+        name, by = (
+            "FID",
+            "FID" if len(table) else "FID, which was not computed; there are no labels for another distance",
+        )
+    title = f"{config.get('study', 'study')}: best arm by {by}"
+    columns = "".join(f"  {d + ': best arm':<18}{name:>7}{'floor':>6}" for d in tables.DISPLAY_NAMES)
     head = f"{'model':<16}{'K':>5}{columns}{'s/img':>8}"
     body = []
     for (name, k), part in table.groupby(["variant", "steps"], sort=True):
@@ -152,9 +162,9 @@ def summary(cells: pd.DataFrame, timing: pd.DataFrame | None, config: dict, outp
             if shown.empty:
                 cut.append(f"{'–':<18}{'–':>7}{'–':>6}")
                 continue
-            best = shown.loc[shown["fd_classifier"].idxmin()]
+            best = shown.loc[shown[metric].idxmin()]
             label = arm_label(best["arm"], best["passes"])[:18]
-            cut.append(f"{label:<18}{compact(best['fd_classifier']):>7}{compact(best['fd_classifier_floor']):>6}")
+            cut.append(f"{label:<18}{compact(best[metric]):>7}{compact(best[floor]):>6}")
         time = seconds.get(k)
         body.append("  ".join(cut) + (f"{time:>8.3g}" if time is not None else f"{'–':>8}"))
     room = lines - 4
@@ -316,7 +326,7 @@ def evolution_table(evolution: pd.DataFrame | None) -> dict:
         return {"head": [], "rows": []}
     metric, floor = tables.distance(evolution)
     name = "FD" if metric == "fd_classifier" else "FID"
-    head = ["model", "epochs", *(f"{name}, {d}" for d in tables.DISPLAY_NAMES), "sd of image means"]
+    head = ["model", "epochs", *(f"{what}, {d}" for what in (name, "tone sd") for d in tables.DISPLAY_NAMES)]
     rows = []
     for (model, epochs), part in evolution.groupby(["variant", "epochs"]):
         by = part.set_index("display")
@@ -324,10 +334,11 @@ def evolution_table(evolution: pd.DataFrame | None) -> dict:
         for display in tables.DISPLAY_NAMES:
             spread = by["fd_classifier_sd"].get(display, float("nan")) if metric == "fd_classifier" else float("nan")
             values.append(tables.with_error(by[metric].get(display, float("nan")), spread))
-        rows.append([model, str(epochs), *values, compact(part["image_mean_sd"].iloc[0])])
+        values += [compact(by["tone_sd"].get(display, float("nan"))) for display in tables.DISPLAY_NAMES]
+        rows.append([model, str(epochs), *values])
     floors = evolution.groupby("display")[floor].median()
     floors = [compact(floors.get(display, float("nan"))) for display in tables.DISPLAY_NAMES]
-    return {"head": head, "rows": [*rows, ["floor (real against real)", "", *floors, ""]]}
+    return {"head": head, "rows": [*rows, ["floor (real against real)", "", *floors, "", ""]]}
 
 
 def interpolation_table(interpolation: pd.DataFrame | None) -> dict:

@@ -77,10 +77,11 @@ def check(config: dict, schema_path: Path | str) -> None:
             raise UserError(f"{key}.network: a dcgan cannot take data.image_size {size}; {sizes} work")
     gans = gan_names(config)
     if not experiments(config).keys() - {"interpolation"}:
-        raise UserError(f"config: experiments are all left out: give at least one of {', '.join(EXPERIMENTS[:-1])}")
+        without = "are all left out" if not experiments(config) else "has interpolation alone, which makes no cells"
+        raise UserError(f"config: experiments {without}: give at least one of {', '.join(EXPERIMENTS[:-1])}")
     for name, experiment in experiments(config).items():
         key = f"config: experiments.{name}"
-        if (name == "epochs") != ("epochs" in experiment):
+        if name != "evolution" and (name == "epochs") != ("epochs" in experiment):
             says = "is missing: give two or more" if name == "epochs" else "belongs to experiments.epochs alone"
             raise UserError(f"{key}.epochs {says}")
         if "dip_alone" in experiment and name != "quality":
@@ -90,11 +91,17 @@ def check(config: dict, schema_path: Path | str) -> None:
                 raise UserError(f"{key}.models: {model!r} is not among models ({', '.join(names)})")
             if model in gans and name not in TAKE_GANS:
                 raise UserError(f"{key}.models: {model!r} is a dcgan, which only {' and '.join(TAKE_GANS)} take")
-            missing = set(experiment.get("epochs", [])) - set(budgets[model])
+            chosen = experiment.get("epochs", [])
+            if isinstance(chosen, dict):  # evolution: each model its own
+                chosen = chosen.get(model, [])
+            missing = set(chosen) - set(budgets[model])
             if missing:
                 raise UserError(
                     f"{key}.epochs: {min(missing)} is not among the epochs of model {model!r} ({budgets[model]})"
                 )
+        for model in experiment.get("epochs", {}) if name == "evolution" else ():
+            if model not in experiment["models"]:
+                raise UserError(f"{key}.epochs: {model!r} is not among its models ({', '.join(experiment['models'])})")
         for start in experiment.get("starts", []):
             if start not in warm_starts.WARM_STARTS:
                 raise UserError(f"{key}.starts: {start!r} is unknown; known are {', '.join(warm_starts.WARM_STARTS)}")
@@ -186,7 +193,7 @@ def expand(config: dict, experiment: dict) -> list[Cell]:
         return [
             Cell(model, epoch, "noise", 0, 0 if model in gans else steps)
             for model in experiment["models"]
-            for epoch in budgets[model]
+            for epoch in experiment.get("epochs", {}).get(model, budgets[model])
         ]
     cells = []
     for model in experiment["models"]:

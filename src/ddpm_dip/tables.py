@@ -20,10 +20,17 @@ CELL_KEYS = [
     "seed",
     "n",
 ]
-CELL_METRICS = ["fd_classifier", "fd_classifier_sd", "fd_classifier_floor", "fid_inception", "fid_inception_floor"]
+CELL_METRICS = [
+    "fd_classifier",
+    "fd_classifier_sd",
+    "fd_classifier_floor",
+    "fid_inception",
+    "fid_inception_floor",
+    "tone_sd",
+]
 CELL_COLUMNS = [*CELL_KEYS, "n_reference", "display", *CELL_METRICS, "image_mean_sd"]
 CELL_ORDER = ["dataset", "model", "epochs", "start", "passes", "sampler", "steps", "clip_x0", "display"]
-INTERPOLATION_KEYS = ["dataset", "model", "epochs", "weights", "sampler", "steps", "noise", "path", "seed"]
+INTERPOLATION_KEYS = ["dataset", "model", "epochs", "weights", "sampler", "steps", "clip_x0", "noise", "path", "seed"]
 INTERPOLATION_ORDER = ["display", "space", "pair"]
 SMOOTHNESS = ["path_length", "end_to_end", "path_ratio", "largest_share"]
 INTERPOLATION_COLUMNS = [*INTERPOLATION_KEYS, *INTERPOLATION_ORDER, *SMOOTHNESS]  # then step_1, step_2, ...

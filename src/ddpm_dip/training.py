@@ -138,7 +138,7 @@ def train_epoch(
         value = loss.item()
         trainer.step += 1
         if not np.isfinite(value):
-            raise diverged(f"the loss became {value}", epoch, trainer.step, lr)
+            raise diverged("training.lr", f"the loss became {value}", epoch, trainer.step, lr)
         trainer.optimizer.zero_grad()
         loss.backward()
         trainer.optimizer.step()
@@ -149,10 +149,12 @@ def train_epoch(
             torch._foreach_lerp_(averages, [p.detach() for p in parameters], 1 - decay)
         total += value * len(x_0)
     if not all(parameter.isfinite().all() for parameter in parameters):
-        raise diverged("the weights stopped being finite", epoch, trainer.step, lr)
+        raise diverged("training.lr", "the weights stopped being finite", epoch, trainer.step, lr)
     mean = total / len(images)
     if mean > LOSS_LIMIT:
-        raise diverged(f"the mean loss became {mean:.4g} (predicting nothing gives 1)", epoch, trainer.step, lr)
+        raise diverged(
+            "training.lr", f"the mean loss became {mean:.4g} (predicting nothing gives 1)", epoch, trainer.step, lr
+        )
     trainer.epoch = epoch
     if trainer.best is not None and mean < trainer.best_loss:
         trainer.best_loss, trainer.best = mean, snapshot(trainer.net)

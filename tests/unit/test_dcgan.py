@@ -265,7 +265,7 @@ def test_training_learns_the_images_mean():
 
 @pytest.mark.parametrize(("n", "batch_size"), [(1, 8), (8, 1), (0, 8)])
 def test_batches_of_one_image_are_refused(n, batch_size):
-    with pytest.raises(UserError, match=f"training.batch_size: .* 2 images .*given: {batch_size}, of {n} images"):
+    with pytest.raises(UserError, match=f"gan.batch_size: .* 2 images .*given: {batch_size}, of {n} images"):
         gan_training.train_epoch(start(), images(n), batch_size)
 
 
@@ -274,7 +274,7 @@ def test_a_loss_that_is_not_finite_stops_and_the_epoch_does_not_count():
     gan_training.train_epoch(trainer, images(8), 4)
     with torch.no_grad():
         trainer.generator[1].weight.fill_(math.nan)
-    message = r"training\.lr: the discriminator's loss became nan at epoch 2, step 3, with learning rate 0\.0002"
+    message = r"gan\.lr: the discriminator's loss became nan at epoch 2, step 3, with learning rate 0\.0002"
     with pytest.raises(UserError, match=message):
         gan_training.train_epoch(trainer, images(8), 4)
     assert trainer.epoch == 1 and len(trainer.losses) == 1
@@ -284,6 +284,6 @@ def test_an_epoch_that_ends_in_weights_that_are_not_finite_is_not_a_finished_one
     trainer = start(lr=1e38)  # one step: the losses are the fresh nets', and finite
     with torch.no_grad():
         trainer.generator[1].weight.fill_(3e38)
-    with pytest.raises(UserError, match=r"training\.lr: .* at epoch 1, step 1, with learning rate 1e\+38"):
+    with pytest.raises(UserError, match=r"gan\.lr: .* at epoch 1, step 1, with learning rate 1e\+38"):
         gan_training.train_epoch(trainer, images(4), 4)
     assert trainer.epoch == 0 and trainer.losses == []

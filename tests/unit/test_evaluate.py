@@ -103,6 +103,8 @@ def test_metrics_of_real_images_equal_the_floor(folder):
     assert {key: metrics[key] for key in CELL} == CELL
     assert metrics["n_reference"] == 40
     assert metrics["image_mean_sd"] == pytest.approx((half_b[:30] / 127.5 - 1).mean((1, 2, 3)).std())
+    # clamp maps [-1, 1] to [0, 1]: half the raw spread
+    assert metrics["displays"]["clamp"]["tone_sd"] == pytest.approx(metrics["image_mean_sd"] / 2, rel=1e-4)
 
 
 def test_floor_is_half_b_against_half_a(folder):
@@ -131,7 +133,7 @@ def test_diverged_chain_is_a_result(folder):
     metrics = evaluate(folder, samples)
     assert "2 of 10 samples have NaN or infinite" in metrics["not_computed"]["fd_classifier"]
     assert "NaN" in metrics["not_computed"]["image_mean_sd"]
-    assert metrics["image_mean_sd"] is None
+    assert metrics["image_mean_sd"] is None and metrics["displays"]["clamp"]["tone_sd"] is None
     for values in metrics["displays"].values():
         assert values["fd_classifier"] is None
         assert values["fd_classifier_floor"] > 0  # does not need the samples

@@ -293,7 +293,13 @@ def study_b(tmp_path_factory):
 
 def test_evolution_has_both_displays_and_the_tone_by_epoch(study_b):
     figure = figures.draw("evolution", [study_b / "tables/evolution.csv"])
-    assert [axis.get_title() for axis in figure.axes] == ["minmax display", "clamp display", "tone"]
+    assert [axis.get_title() for axis in figure.axes] == [
+        f"{what}, {display} display" for what in ("distance", "tone") for display in ("minmax", "clamp")
+    ]
+    assert sorted(list(line.get_ydata()) for line in figure.axes[2].lines if len(line.get_xdata()) > 2) == [
+        [0.05] * 3,
+        [0.3] * 3,
+    ]
     lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) > 2]
     assert [list(line.get_xdata()) for line in lines] == [[1, 20, 50]] * 2
     assert sorted(list(line.get_ydata()) for line in lines) == [[60, 30, 30], [300, 12, 12]]
@@ -306,7 +312,7 @@ def test_evolution_without_distances_still_shows_the_tone(study_b, tmp_path):
     table[["fd_classifier", "fd_classifier_floor", "fd_classifier_sd"]] = np.nan
     table.to_csv(tmp_path / "evolution.csv", index=False)
     figure = figures.draw("evolution", [tmp_path / "evolution.csv"])
-    assert [axis.get_title() for axis in figure.axes] == ["tone"]
+    assert [axis.get_title() for axis in figure.axes] == ["tone, minmax display", "tone, clamp display"]
     table["fid_inception"] = 40.0
     table.to_csv(tmp_path / "evolution.csv", index=False)
     figure = figures.draw("evolution", [tmp_path / "evolution.csv"])
@@ -326,7 +332,7 @@ def test_the_evolution_grid_has_a_row_a_model_and_epoch_of_the_same_latents(stud
 
 def contains(page: np.ndarray, tile: np.ndarray) -> bool:
     """Whether the page holds the tile, enlarged by some whole factor."""
-    return any(holds(page, figures._enlarge(tile, scale)) for scale in range(1, 10))
+    return any(holds(page, figures._enlarge(tile, scale)) for scale in range(1, 20))
 
 
 def test_an_interpolation_strip_has_a_row_a_sampler_and_pair_and_a_block_a_path(study_b, tmp_path):
@@ -344,13 +350,16 @@ def test_an_interpolation_strip_has_a_row_a_sampler_and_pair_and_a_block_a_path(
 
 
 def test_long_strips_show_evenly_spaced_points_with_both_ends(tmp_path):
-    images = np.zeros((1, 101, 1, 4, 4), np.float32) + np.linspace(-1, 1, 101, dtype=np.float32).reshape(1, -1, 1, 1, 1)
+    assert figures._points_shown(101).tolist() == [0, 9, 18, 27, 36, 45, 55, 64, 73, 82, 91, 100]
+    assert figures._points_shown(5).tolist() == [0, 1, 2, 3, 4]
+    images = np.random.default_rng(0).uniform(-1, 1, (1, 101, 1, 6, 6)).astype(np.float32)
     cell = {"model": "m", "epochs": 1, "sampler": "ddim", "noise": "none", "path": "linear"}
     files.write_npz(tmp_path / "long.npz", images=images, cell=np.array(json.dumps(cell)))
-    figure = figures.draw("interpolation-strip", [tmp_path / "long.npz"], {"display": "clamp"})
-    values = set(np.unique(pixels(figure, tmp_path / "long.png")))
-    shown = np.unique((np.linspace(0, 100, figures.MOST_POINTS).round() * 2.55).round().astype(int))
-    assert set(shown.tolist()) <= {int(value) for value in values}
+    page = pixels(
+        figures.draw("interpolation-strip", [tmp_path / "long.npz"], {"display": "clamp"}), tmp_path / "l.png"
+    )
+    there = [contains(page, figures._shown(images[0, [i]], "clamp")[0, ..., 0]) for i in (0, 1, 55, 99, 100)]
+    assert there == [True, False, True, False, True]
 
 
 def test_smoothness_has_both_measures_in_both_spaces_and_a_dot_a_pair(study_b):
@@ -367,6 +376,15 @@ def test_smoothness_has_both_measures_in_both_spaces_and_a_dot_a_pair(study_b):
         assert sum(len(dots.get_offsets()) for dots in axis.collections) == len(ways) * 2 * made_study.PAIRS
     least = [axis.lines[-1].get_xdata()[0] for axis in figure.axes]
     assert least == [1, 1, 1 / (made_study.POINTS - 1), 1 / (made_study.POINTS - 1)]
+
+
+def test_one_path_alone_is_drawn_and_nothing_measured_is_said(study_b, tmp_path):
+    table = tables.read_csv(study_b / "tables/interpolation.csv", tables.INTERPOLATION_COLUMNS)
+    table[table["path"] == "linear"].to_csv(tmp_path / "one.csv", index=False)
+    assert "spherical path (bar: mean)" not in legend(figures.draw("smoothness", [tmp_path / "one.csv"]))
+    table[:0].to_csv(tmp_path / "none.csv", index=False)
+    (said,) = figures.draw("smoothness", [tmp_path / "none.csv"]).texts
+    assert "all chains diverged" in said.get_text()
 
 
 def test_gan_losses_are_those_of_the_table(study_b):

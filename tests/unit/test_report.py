@@ -248,14 +248,14 @@ def test_study_b_alone_has_its_own_title_chapters_and_claims(study_b, page_b):
         "6 Where every file comes from",
     ]
     claims = re.findall(r"<td><b>((?:A|B)\d[^<]*)</b>", page_b)
-    assert claims == ["B1", "B1 jumps", "B1 control", "B2 early", "B2 late", "B2 tone"]
+    assert claims == ["B1", "B1 jumps", "B1 independent", "B1 DDIM", "B2 early", "B2 late", "B2 tone"]
     assert "Deep Image Prior" not in page_b and "mean image" not in page_b
     assert len(Page(page_b).all("img")) == len(list((study_b / "figures").iterdir()))
 
 
 def test_study_b_s_tables_have_each_model_and_the_floor(study_b):
     data = report.evolution_table(tables.read_cells(study_b / "tables/evolution.csv"))
-    assert data["head"] == ["model", "epochs", "FD, minmax", "FD, clamp", "sd of image means"]
+    assert data["head"] == ["model", "epochs", "FD, minmax", "FD, clamp", "tone sd, minmax", "tone sd, clamp"]
     assert [row[:2] for row in data["rows"]] == [
         *(["dcgan", str(epochs)] for epochs in (1, 20, 50)),
         *(["imvfx", str(epochs)] for epochs in (1, 20, 50)),
@@ -270,6 +270,28 @@ def test_study_b_s_tables_have_each_model_and_the_floor(study_b):
         ["imvfx", "ancestral, independent noise", "linear"],
     ]
     assert len(data["head"]) == len(data["rows"][0]) == 3 + 2 * 2 * 2
+
+
+def test_a_set_without_labels_is_judged_by_the_fid(study_b):
+    table = tables.read_cells(study_b / "tables/evolution.csv")
+    table["fid_inception"], table["fid_inception_floor"] = table["fd_classifier"], 5.0
+    table[["fd_classifier", "fd_classifier_sd", "fd_classifier_floor"]] = float("nan")
+    text = report.page(made_study.CONFIG_B, table, None, None, {}, {}, {}, table)
+    assert "<dt>FID</dt>" in text and "<dt>FD</dt>" not in text and "bootstrap" not in text
+    lines = report.summary(table, None, made_study.CONFIG_B, "r.html").splitlines()
+    assert lines[0] == "made: best arm by FID" and any(
+        line.split()[:4] == ["imvfx", "1000", "DDPM", "12"] for line in lines
+    )
+    table["fid_inception"] = float("nan")
+    assert "not computed" in report.summary(table, None, made_study.CONFIG_B, "r.html").splitlines()[0]
+
+
+def test_pairs_that_diverged_are_told(study_b):
+    table = tables.read_csv(study_b / "tables/interpolation.csv", [])
+    reasons = {"measures": ["the chain diverged: 1 of 8 pairs have NaN or infinite values"]}
+    cells = tables.read_cells(study_b / "tables/cells.csv")
+    text = report.page(made_study.CONFIG_B, cells, None, None, {}, {}, reasons, None, table)
+    assert "Not measured: the chain diverged: 1 of 8 pairs" in text
 
 
 def test_both_studies_on_one_page(study, study_b):

@@ -146,7 +146,12 @@ B = BOTH | {
             {"experiments": {"steps": laid_over({"models": ["dcgan"]}, DEFAULT["experiments"]["steps"])}},
             "experiments.steps.models: 'dcgan' is a dcgan, which only evolution and interpolation take",
         ),
-        ({"experiments": {"evolution": None}}, "experiments are all left out"),
+        ({"experiments": {"evolution": None}}, "experiments has interpolation alone, which makes no cells"),
+        (
+            {"experiments": {"evolution": {"epochs": {"imvfx": [3]}}}},
+            "experiments.evolution.epochs: 3 is not among the epochs of model 'imvfx' ([2, 5])",
+        ),
+        ({"experiments": {"evolution": {"epochs": {"gan": [1]}}}}, "evolution.epochs: 'gan' is not among its models"),
         (
             {"experiments": {"evolution": {"models": ["gan"]}}},
             "experiments.evolution.models: 'gan' is not among models",
@@ -175,6 +180,22 @@ def test_evolution_has_every_budget_of_each_model():
         "dcgan/epoch-0001/noise-p00/K0000",
         "dcgan/epoch-0003/noise-p00/K0000",
     ]
+
+
+def test_evolution_s_own_epochs_are_chosen_by_model():
+    config = laid_over({"experiments": {"evolution": {"epochs": {"dcgan": [3]}}}}, laid_over(B))
+    study.check(config, SCHEMA)
+    assert [cell.path.rsplit("/", 2)[0] for cell in study.all_cells(config)] == [
+        "imvfx/epoch-0002",
+        "imvfx/epoch-0005",
+        "dcgan/epoch-0003",
+    ]
+
+
+def test_widths_are_a_choice_where_the_networks_say_so():
+    from ddpm_dip.networks.unet import PLANS
+
+    assert set(study.HAVE_WIDTH) == {name for name, plan in PLANS.items() if plan.width_is_free} | {"dcgan"}
 
 
 def test_interpolations_are_those_that_differ():

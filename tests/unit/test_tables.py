@@ -46,6 +46,7 @@ def test_cells_have_two_rows_each_in_the_fixed_columns_and_order():
         "fd_classifier_floor",
         "fid_inception",
         "fid_inception_floor",
+        "tone_sd",
         "image_mean_sd",
     ]
     assert table["model"].tolist() == ["", "", "hw4", "hw4", "hw4", "hw4"]

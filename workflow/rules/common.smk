@@ -243,7 +243,7 @@ def cell_spec(cell):
         "passes": cell.passes,
         "sampler": sampler,
         "steps": cell.steps,
-        "clip_x0": config["sampling"]["clip_x0"],
+        "clip_x0": config["sampling"]["clip_x0"] and not gan,
         "seed": config["seed"],
         "n": config["sampling"]["n"],
     }
@@ -292,6 +292,7 @@ def interpolation_spec(way):
     return names | {
         "dataset": config["data"]["dataset"],
         "weights": "" if gan else config["training"]["weights"],
+        "clip_x0": config["sampling"]["clip_x0"] and not gan,
         "seed": config["seed"],
         "pairs": part["pairs"],
         "points": part["points"],
@@ -301,7 +302,7 @@ def interpolation_spec(way):
 
 def interpolation_options(wildcards):
     spec = interpolation_spec(wildcards.way)
-    names = ("sampler", "path", "noise", "steps", "pairs", "points", "seed")
+    names = ("sampler", "path", "noise", "steps", "clip_x0", "pairs", "points", "seed")
     return options(
         **{name: spec[name] for name in names},
         backend=spec["backend"] or None,

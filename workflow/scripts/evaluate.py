@@ -1,6 +1,7 @@
 """Measure one cell: distances of its samples from the held-out reference images, for each display.
 
 Samples and half B of the reference take the same way: display, 8-bit rounding, features, distance to half A.
+tone_sd is the standard deviation over samples of the shown image's mean, in [0, 1]; image_mean_sd of the raw image's.
 A metric that cannot be computed is null, and `not_computed` says why; so it is with a diverged chain (NaN).
 """
 
@@ -19,7 +20,14 @@ from ddpm_dip.display import DISPLAYS, to_rgb_uint8, to_uint8
 from ddpm_dip.metrics.classifier import classifier_features, load_classifier
 from ddpm_dip.metrics.frechet import bootstrap_sd, frechet_distance
 
-METRICS = ("fd_classifier", "fd_classifier_sd", "fd_classifier_floor", "fid_inception", "fid_inception_floor")
+METRICS = (
+    "fd_classifier",
+    "fd_classifier_sd",
+    "fd_classifier_floor",
+    "fid_inception",
+    "fid_inception_floor",
+    "tone_sd",
+)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # of Inception; the classifier is small
 
 
@@ -54,6 +62,7 @@ def main() -> None:
         "fid_inception": inception_status["not_computed"] or diverged or too_few,
         "fid_inception_floor": inception_status["not_computed"] or too_many or too_few,
         "image_mean_sd": diverged,
+        "tone_sd": diverged,
     }
 
     if arguments.classifier:
@@ -75,6 +84,8 @@ def main() -> None:
 
     def measure(display: str) -> dict[str, float]:
         shown, found = DISPLAYS[display](samples), dict.fromkeys(METRICS)
+        if not diverged:
+            found["tone_sd"] = shown.astype(np.float64).mean((1, 2, 3)).std()
         if not not_computed["fid_inception"]:
             features = inception_features(inception, torch.from_numpy(to_rgb_uint8(shown)))
             found["fid_inception"] = frechet_distance(reference_features(f"inception_{display}_a"), features)

@@ -2,7 +2,7 @@
 
 Output: the interpolation's names and, in `measures`, a row for each display, space and pair: the distances between
 neighbouring images, their sum, the end-to-end distance, and both quotients of `interpolation.Smoothness`. A quotient
-that is not finite is null; so are all measures where an image has NaN or infinite values, and `not_computed` says so.
+that is not finite is null. A pair with NaN or infinite values has no row, and `not_computed` says so.
 """
 
 import argparse
@@ -33,17 +33,18 @@ def main() -> None:
     images, cell = archive["images"], json.loads(str(archive["cell"]))
     pairs, points = images.shape[:2]
     classifier = load_classifier(job.input(arguments.classifier)) if arguments.classifier else None
-    bad = int((~np.isfinite(images)).any((1, 2, 3, 4)).sum())
+    whole = np.flatnonzero(np.isfinite(images).all((1, 2, 3, 4)))
+    bad = pairs - len(whole)
 
     measures = []
-    for display, show in DISPLAYS.items() if not bad else ():
-        shown = show(images.reshape(-1, *images.shape[2:]))
+    for display, show in DISPLAYS.items() if len(whole) else ():
+        shown = show(images[whole].reshape(-1, *images.shape[2:]))
         spaces = {"pixels": shown.reshape(len(shown), -1)}
         if classifier:  # sees what the distances' classifier sees: 8 bits
             spaces["classifier"] = classifier_features(classifier, torch.from_numpy(to_uint8(shown)).float() / 255)
         for space, features in spaces.items():
-            found = interpolation.smoothness(features.reshape(pairs, points, -1))
-            for pair, (steps, *numbers) in enumerate(zip(*found, strict=True)):
+            found = interpolation.smoothness(features.reshape(len(whole), points, -1))
+            for pair, steps, *numbers in zip(whole.tolist(), *found, strict=True):
                 names = interpolation.Smoothness._fields[1:]
                 values = {name: float(x) if np.isfinite(x) else None for name, x in zip(names, numbers, strict=True)}
                 measures.append({"display": display, "space": space, "pair": pair, "steps_between": steps.tolist()})

@@ -30,6 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--path", choices=PATHS, required=True)
     parser.add_argument("--noise", choices=["shared", "independent", "none"], default="none", help="ancestral alone")
     parser.add_argument("--steps", type=int, default=0, help="of the chain: the last K (ancestral), K of 1000 (ddim)")
+    parser.add_argument("--clip-x0", action="store_true", help="clamp the predicted x_0 to [-1, 1] at each step")
     parser.add_argument("--pairs", type=errors.at_least(1), required=True)
     parser.add_argument("--points", type=errors.at_least(2), required=True, help="images a pair, both ends counted in")
     parser.add_argument("--seed", type=errors.at_least(0), required=True)
@@ -70,7 +71,7 @@ def main() -> None:
         schedule, strips = linear_schedule(), []
         for pair, x in enumerate(latents.split(args.points)):
             if args.sampler == "ddim":
-                strips.append(ddim(net, x, respaced_timesteps(args.steps), schedule))
+                strips.append(ddim(net, x, respaced_timesteps(args.steps), schedule, clip_x0=args.clip_x0))
                 continue
             own = range(OWN_NOISE + pair * args.points, OWN_NOISE + (pair + 1) * args.points)
             indices = own if args.noise == "independent" else [2 * pair] * args.points
@@ -78,7 +79,8 @@ def main() -> None:
             def noise(t: int, indices=indices) -> torch.Tensor:
                 return keyed_noise(args.seed, "ancestral", indices, image_shape, t)
 
-            strips.append(ancestral(net, x, truncated_timesteps(args.steps), schedule, noise))
+            timesteps = truncated_timesteps(args.steps)
+            strips.append(ancestral(net, x, timesteps, schedule, noise, clip_x0=args.clip_x0))
         images = torch.cat(strips)
 
     files.write_npz(
@@ -87,7 +89,7 @@ def main() -> None:
         fractions=fractions,
         cell=np.array(args.cell),
     )
-    names = ("sampler", "path", "noise", "steps", "pairs", "points")
+    names = ("sampler", "path", "noise", "steps", "clip_x0", "pairs", "points")
     job.finish(args.output, spec={name: getattr(args, name) for name in names}, seed=args.seed, threads=args.threads)
     print(f"{json.loads(args.cell).get('model', '')} {args.sampler} {args.path}: {args.pairs} x {args.points} images")
 

@@ -39,8 +39,10 @@ def main() -> None:
     }
     read = {name: tables.read_csv(paths[name], columns[name]) if name in paths else None for name in columns}
     evolution = tables.read_cells(paths["evolution"]) if "evolution" in paths else None
-    beside = provenance.beside(paths["cells"])
-    reasons = files.read_json(beside).get("not_computed", {}) if beside.exists() else {}
+    reasons: dict[str, list[str]] = {}
+    for name in ("cells", "interpolation"):
+        if name in paths and provenance.beside(paths[name]).exists():
+            reasons |= files.read_json(provenance.beside(paths[name])).get("not_computed", {})
     records = {path.removesuffix(provenance.SUFFIX): files.read_json(path) for path in args.provenance}
 
     images = {path.name: job.input(path).read_bytes() for path in args.figures}

@@ -1,4 +1,4 @@
-"""Sample a DCGAN: n images from keyed latents, in the format of sample.py's chains.
+"""Sample a DCGAN: n images from keyed latents, as sample.py writes a chain's final ones.
 
 The generator runs in eval mode, on one image at a time, so that an image is a function of (seed, index) alone.
 """
@@ -15,8 +15,6 @@ import torch
 from ddpm_dip import errors, files, gan_sampling, provenance
 from ddpm_dip.noise import keyed_noise
 
-SHOWN = 8
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -32,16 +30,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     generator, latent_dim = gan_sampling.load_generator(job.input(args.weights))
     samples = generator(keyed_noise(args.seed, "gan-latents", range(args.n), (latent_dim,))).numpy()
-    means = samples.mean((1, 2, 3))
-    files.write_npz(
-        args.output,
-        samples=samples,
-        mean_path=means.mean(keepdims=True),
-        sd_path=means.std(keepdims=True),
-        frames=samples[None, :SHOWN].astype(np.float16),
-        frame_timesteps=np.array([-1]),
-        cell=np.array(args.cell),
-    )
+    files.write_npz(args.output, samples=samples, cell=np.array(args.cell))
     job.finish(args.output, spec={"n": args.n}, seed=args.seed, threads=args.threads)
 
 
