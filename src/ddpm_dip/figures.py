@@ -347,9 +347,10 @@ def smoothness(inputs: list[Path], display: str = "minmax") -> Figure:
     steps = sum(column.startswith("step_") for column in table)
     palette = {"linear": _BRIGHT[0], "spherical": _BRIGHT[1]}
     paths = [path for path in palette if path in set(table["path"])]
-    size = (WIDTH, 1.6 + 2 * (0.42 * len(ways) + 0.5))
-    fig, axes = plt.subplots(2, len(spaces), figsize=size, sharey=True, squeeze=False, layout="constrained", dpi=DPI)
+    size = (WIDTH, 1.6 + 3 * (0.4 * len(ways) + 0.5))
+    fig, axes = plt.subplots(3, len(spaces), figsize=size, sharey=True, squeeze=False, layout="constrained", dpi=DPI)
     measures = {
+        "end_to_end": ("end-to-end distance", None),
         "path_ratio": ("path length / end-to-end distance", 1.0),
         "largest_share": ("largest step's share of the path", 1 / steps),
     }
@@ -362,7 +363,10 @@ def smoothness(inputs: list[Path], display: str = "minmax") -> Figure:
             sns.stripplot(**shared, dodge=True, size=3.5, alpha=0.55, jitter=0.12, legend=False)
             mark = dict(linestyle="none", marker="|", markersize=14, errorbar=None)
             sns.pointplot(**shared, **mark, dodge=0.4 if len(paths) > 1 else False, legend=axis is axes[0, 0])
-            axis.axvline(least, color="black", ls=":", lw=1.4)
+            if least is None:
+                axis.set_xlim(left=0)
+            else:
+                axis.axvline(least, color="black", ls=":", lw=1.4)
             axis.set(xlabel=label, ylabel="", title=titles[space])
     handles, labels = axes[0, 0].get_legend_handles_labels()
     if axes[0, 0].get_legend():
@@ -370,7 +374,8 @@ def smoothness(inputs: list[Path], display: str = "minmax") -> Figure:
     named = dict(zip((f"{label} path (bar: mean)" for label in labels), handles, strict=True))
     named["least possible: a straight line; equal steps"] = Line2D([], [], color="black", ls=":", lw=1.4)
     _legend(fig, named)
-    fig.suptitle(f"Between two latents, {DISPLAY_LABELS[display]}: further left is smoother", fontsize="medium")
+    title = f"Between two latents, {DISPLAY_LABELS[display]}: how far the image moves, how directly and how evenly"
+    fig.suptitle(title, fontsize="medium")
     return fig
 
 

@@ -117,7 +117,7 @@ def page(
         losses=loss_table(training, config),
         gan_losses=gan_loss_table(gan_training),
         evolution=evolution_table(evolution),
-        interpolation=interpolation_table(interpolation),
+        interpolation={display: interpolation_table(interpolation, display) for display in tables.DISPLAY_NAMES},
         grids={display: f"evolution-grid.{display}.png" for display in tables.DISPLAY_NAMES},
         between=find_strips(embedded, "interpolation"),
         spaces=set() if interpolation is None else set(interpolation["space"]),
@@ -341,20 +341,22 @@ def evolution_table(evolution: pd.DataFrame | None) -> dict:
     return {"head": head, "rows": [*rows, ["floor (real against real)", "", *floors, "", ""]]}
 
 
-def interpolation_table(interpolation: pd.DataFrame | None) -> dict:
-    """A row a model, sampler and path: means over pairs with their standard errors."""
+def interpolation_table(interpolation: pd.DataFrame | None, display: str) -> dict:
+    """A row a model, sampler and path: means over pairs with their standard errors, under one display."""
     if interpolation is None:
         return {"head": [], "rows": []}
     spaces = [space for space in ("pixels", "classifier") if space in set(interpolation["space"])]
-    columns = [(m, s, d) for m in ("path_ratio", "largest_share") for s in spaces for d in tables.DISPLAY_NAMES]
-    words = {"path_ratio": "path / end to end", "largest_share": "largest step's share"}
+    words = {"end_to_end": "end to end", "path_ratio": "path / end to end", "largest_share": "largest step's share"}
+    columns = [(measure, space) for measure in words for space in spaces]
     words |= {"pixels": "pixels", "classifier": "features"}
-    head = ["model", "sampler", "path", *(f"{words[m]}, {words[s]}, {d}" for m, s, d in columns)]
+    head = ["model", "sampler", "path", *(f"{words[measure]}, {words[space]}" for measure, space in columns)]
     rows = []
-    for (model, sampler, noise, path), part in interpolation.groupby(["model", "sampler", "noise", "path"]):
+    for (model, sampler, noise, path), part in interpolation[interpolation["display"] == display].groupby(
+        ["model", "sampler", "noise", "path"]
+    ):
         row = [model, tables.way_label(sampler, noise), path]
-        for measure, space, display in columns:
-            values = part.loc[(part["space"] == space) & (part["display"] == display), measure].dropna()
+        for measure, space in columns:
+            values = part.loc[part["space"] == space, measure].dropna()
             row.append(tables.with_error(*verdicts_b.mean_and_error(values)))
         rows.append(row)
     return {"head": head, "rows": rows}

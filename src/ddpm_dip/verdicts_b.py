@@ -18,6 +18,8 @@ STATEMENTS = {
     "B1": "Between two latents, DCGAN's images change along a straighter path than DDPM's, "
     "whose images share one noise along a path.",
     "B1 jumps": "DDPM's change then comes in jumps: its largest step is a larger share of the path than DCGAN's.",
+    "B1 ends": "Ours: that shared noise, more than the latents, decides DDPM's image: the two ends of a path are closer "
+    "to each other than DCGAN's.",
     "B1 independent": "Ours: DCGAN's path is the straighter one where DDPM's noise is drawn anew for each image, too; "
     "such noise alone makes large, even steps.",
     "B1 DDIM": "Ours: DCGAN's path is straighter than that of DDPM by DDIM, which adds no noise.",
@@ -45,6 +47,7 @@ def verdicts(evolution: pd.DataFrame | None, interpolation: pd.DataFrame | None)
     cases = {
         "B1": smoother(interpolation, "path_ratio", "ancestral", "shared"),
         "B1 jumps": smoother(interpolation, "largest_share", "ancestral", "shared"),
+        "B1 ends": smoother(interpolation, "end_to_end", "ancestral", "shared", sign=-1),
         "B1 independent": smoother(interpolation, "path_ratio", "ancestral", "independent"),
         "B1 DDIM": smoother(interpolation, "path_ratio", "ddim", "none"),
         "B2 early": nearer(evolution, lambda epochs: epochs < TENS, gan_first=True),
@@ -54,10 +57,11 @@ def verdicts(evolution: pd.DataFrame | None, interpolation: pd.DataFrame | None)
     return [tried(claim, STATEMENTS[claim], found) for claim, found in cases.items()]
 
 
-def smoother(table: pd.DataFrame | None, measure: str, sampler: str, noise: str) -> list[Case]:
-    """B1: the mean over pairs of `measure` (less is smoother), each U-Net by `sampler` against each DCGAN.
+def smoother(table: pd.DataFrame | None, measure: str, sampler: str, noise: str, sign: int = 1) -> list[Case]:
+    """B1: the mean over pairs of `measure`, each U-Net by `sampler` against each DCGAN.
 
-    Its comparisons are the paths and the spaces; fewer than ENOUGH pairs decide nothing.
+    sign: the claim is that the U-Net's is larger (+1) or smaller (-1). Comparisons are the paths and the spaces; fewer
+    than ENOUGH pairs decide nothing.
     """
     if table is None:
         return []
@@ -74,7 +78,7 @@ def smoother(table: pd.DataFrame | None, measure: str, sampler: str, noise: str)
                     continue
                 (a, error_a), (b, error_b) = mean_and_error(own[measure]), mean_and_error(other[measure])
                 enough = min(len(own), len(other)) >= ENOUGH
-                signs.append(apart(a - b, np.hypot(error_a, error_b)) if enough else 0)
+                signs.append(sign * apart(a - b, np.hypot(error_a, error_b)) if enough else 0)
                 evidence.append(
                     f"{path} path, {'pixels' if space == 'pixels' else 'classifier features'}: "
                     f"{with_error(a, error_a)} against {gan} {with_error(b, error_b)}"

@@ -364,7 +364,7 @@ def test_long_strips_show_evenly_spaced_points_with_both_ends(tmp_path):
 
 def test_smoothness_has_both_measures_in_both_spaces_and_a_dot_a_pair(study_b):
     figure = figures.draw("smoothness", [study_b / "tables/interpolation.csv"], {"display": "clamp"})
-    assert [axis.get_title() for axis in figure.axes] == ["in pixels", "in classifier features"] * 2
+    assert [axis.get_title() for axis in figure.axes] == ["in pixels", "in classifier features"] * 3
     ways = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert ways == [
         "dcgan (DCGAN)",
@@ -374,7 +374,8 @@ def test_smoothness_has_both_measures_in_both_spaces_and_a_dot_a_pair(study_b):
     ]
     for axis in figure.axes:
         assert sum(len(dots.get_offsets()) for dots in axis.collections) == len(ways) * 2 * made_study.PAIRS
-    least = [axis.lines[-1].get_xdata()[0] for axis in figure.axes]
+    assert all(axis.get_xlim()[0] == 0 for axis in figure.axes[:2])
+    least = [axis.lines[-1].get_xdata()[0] for axis in figure.axes[2:]]
     assert least == [1, 1, 1 / (made_study.POINTS - 1), 1 / (made_study.POINTS - 1)]
 
 

@@ -248,7 +248,7 @@ def test_study_b_alone_has_its_own_title_chapters_and_claims(study_b, page_b):
         "6 Where every file comes from",
     ]
     claims = re.findall(r"<td><b>((?:A|B)\d[^<]*)</b>", page_b)
-    assert claims == ["B1", "B1 jumps", "B1 independent", "B1 DDIM", "B2 early", "B2 late", "B2 tone"]
+    assert claims == ["B1", "B1 jumps", "B1 ends", "B1 independent", "B1 DDIM", "B2 early", "B2 late", "B2 tone"]
     assert "Deep Image Prior" not in page_b and "mean image" not in page_b
     assert len(Page(page_b).all("img")) == len(list((study_b / "figures").iterdir()))
 
@@ -263,13 +263,13 @@ def test_study_b_s_tables_have_each_model_and_the_floor(study_b):
     ]
     assert data["rows"][4][2].startswith("12 ± ") and data["rows"][4][4] == "0.050"
     assert data["rows"][-1][2:4] == ["6.1", "6.1"]
-    data = report.interpolation_table(tables.read_csv(study_b / "tables/interpolation.csv", []))
+    data = report.interpolation_table(tables.read_csv(study_b / "tables/interpolation.csv", []), "clamp")
     assert [row[:3] for row in data["rows"]][:3] == [
         ["dcgan", "DCGAN", "linear"],
         ["dcgan", "DCGAN", "spherical"],
         ["imvfx", "ancestral, independent noise", "linear"],
     ]
-    assert len(data["head"]) == len(data["rows"][0]) == 3 + 2 * 2 * 2
+    assert len(data["head"]) == len(data["rows"][0]) == 3 + 3 * 2
 
 
 def test_a_set_without_labels_is_judged_by_the_fid(study_b):

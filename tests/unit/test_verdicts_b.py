@@ -72,6 +72,15 @@ def test_noise_of_its_own_decides_neither_of_the_study_s_claims():
     assert verdicts["B1"] == verdicts["B1 jumps"] == NOT_DECIDED and verdicts["B1 independent"] == AGREES
 
 
+def test_ends_that_hardly_differ_say_that_the_noise_decides():
+    records = made_study.ways()
+    for record in records:
+        for row in record["measures"]:
+            row["end_to_end"] *= 0.1 if record["noise"] == "shared" else 1
+    found = verdict("B1 ends", None, interpolation(*records))
+    assert found.verdict == AGREES and found.cases[0].signs == [1] * 4
+
+
 def test_two_dcgans_are_two_cases():
     table = interpolation(*made_study.ways(), made_study.between("gan", model="other"))
     assert [case.where for case in verdict("B1", None, table).cases] == [
