@@ -18,8 +18,8 @@ STATEMENTS = {
     "B1": "Between two latents, DCGAN's images change along a straighter path than DDPM's, "
     "whose images share one noise along a path.",
     "B1 jumps": "DDPM's change then comes in jumps: its largest step is a larger share of the path than DCGAN's.",
-    "B1 ends": "Ours: that shared noise, more than the latents, decides DDPM's image: the two ends of a path are closer "
-    "to each other than DCGAN's.",
+    "B1 ends": "Ours: that shared noise, more than the latents, decides DDPM's image: the two ends of a path are "
+    "closer to each other than DCGAN's.",
     "B1 independent": "Ours: DCGAN's path is the straighter one where DDPM's noise is drawn anew for each image, too; "
     "such noise alone makes large, even steps.",
     "B1 DDIM": "Ours: DCGAN's path is straighter than that of DDPM by DDIM, which adds no noise.",
