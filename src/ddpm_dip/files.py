@@ -146,13 +146,11 @@ def read_safetensors(path: Path | str) -> tuple[dict, dict[str, str]]:
 
 
 def digest_of_tensors(tensors: dict, header: dict[str, str]) -> str:
-    """The sha256 of a header and of contiguous tensors' names, types, shapes and bytes."""
-    import torch
+    """The sha256 of a header and of contiguous tensors as safetensors writes them: names, types, shapes and bytes."""
+    from safetensors.torch import save
 
     sha = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        sha.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
-        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    sha.update(save(tensors))
     return sha.hexdigest()
 
 

@@ -122,7 +122,8 @@ def test_scripts_compute_fid(as_published, tmp_path, monkeypatch):
         assert metrics["displays"][name]["fid_inception"] == pytest.approx(expected, rel=1e-4)
         parts = [torch.from_numpy(to_rgb_uint8(show(x.numpy() / 127.5 - 1))) for x in (reference[:3], reference[3:])]
         floor = frechet_distance(*[inception.inception_features(net, part) for part in parts])
-        assert metrics["displays"][name]["fid_inception_floor"] == pytest.approx(floor, rel=1e-4)
+        # three images against three: the features' float32 rounding by batch shows in the fourth digit
+        assert metrics["displays"][name]["fid_inception_floor"] == pytest.approx(floor, rel=1e-3)
 
 
 def test_failed_download_is_said_not_raised(tmp_path, monkeypatch):
