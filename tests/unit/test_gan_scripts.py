@@ -113,8 +113,12 @@ def test_ddim_strips_are_functions_of_the_latent(unet, tmp_path):
     with torch.inference_mode():
         latents = keyed_noise(3, "latents", range(4), (1, 16, 16))
         ends = ddim(net, latents, respaced_timesteps(4), linear_schedule()).numpy()
+        clipped_ends = ddim(net, latents, respaced_timesteps(4), linear_schedule(), clip_x0=True).numpy()
     for images in (linear, spherical):
         np.testing.assert_allclose(images[:, [0, -1]].reshape(ends.shape), ends, rtol=1e-4, atol=1e-3)
+    clipped = interpolate(unet, tmp_path / "c.npz", *options, "--path", "linear", "--clip-x0")
+    np.testing.assert_allclose(clipped[:, [0, -1]].reshape(ends.shape), clipped_ends, rtol=1e-4, atol=1e-3)
+    assert np.abs(clipped_ends - ends).max() > 0.1
     assert np.abs(linear[:, 2] - spherical[:, 2]).max() > 1e-2
 
 

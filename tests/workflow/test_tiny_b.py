@@ -134,3 +134,10 @@ def test_another_learning_rate_of_the_dcgan_touches_no_u_net(results):
         f"models/dcgan/epoch-000{epochs}/weights.safetensors" for epochs in (1, 2)
     }
     assert not any("imvfx" in path for path in jobs if path.startswith(("samples/", "interpolations/")))
+
+
+def test_clipping_x0_makes_every_chain_again_and_nothing_of_the_dcgan(results):
+    jobs = planned(results, sampling=TINY_B["sampling"] | {"clip_x0": True})
+    made = {path for path in jobs if path.endswith(".npz")}
+    chains = {f"samples/imvfx/epoch-000{epochs}/noise-p00/K0003.npz" for epochs in (1, 2)}
+    assert made == chains | {f"interpolations/{way}.npz" for way in WAYS if way.startswith("imvfx")}
