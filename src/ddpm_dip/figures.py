@@ -331,7 +331,8 @@ def evolution(inputs: list[Path]) -> Figure:
                 level = axis.axhline(part[floor].median(), color="black", ls=":", lw=1.6)
                 handles["floor: real against real, same n"] = level
     _legend(fig, handles)
-    fig.suptitle("The same latents as training goes on: distance to real images (lower is better), and tone")
+    words = {metric: "distance to real images (lower is better)", "tone_sd": "tone"}
+    fig.suptitle(f"The same latents as training goes on: {', and '.join(words[column] for column in measures)}")
     return fig
 
 
