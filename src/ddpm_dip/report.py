@@ -15,7 +15,6 @@ from .verdicts import AGREES, DISAGREES, NOT_DECIDED, RULE, tally, usual_passes
 
 EXPERIMENTS = ("quality", "passes", "epochs", "dip_in_training")  # those that have strips
 STUDY_A = ("steps", *EXPERIMENTS)
-STUDY_B = ("evolution", "interpolation")
 FIGURE_DPI = 150  # the figures' pixels per 100 CSS pixels of the page
 DISPLAYS = "|".join(tables.DISPLAY_NAMES)
 
