@@ -23,6 +23,7 @@ rule all:
 
 
 onstart:
+    signals.handle_in_a_thread(signal.SIGTERM)
     hold_study()
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import sys
 import time
 from importlib.util import find_spec
@@ -15,7 +16,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from snakemake.exceptions import WorkflowError
 
-from ddpm_dip import code, data, errors, files, provenance, study
+from ddpm_dip import code, data, errors, files, provenance, signals, study
 
 try:
     study.check(config, ROOT / "workflow/schemas/config.schema.yaml")
