@@ -137,7 +137,7 @@ def installed() -> list[str]:
 
 
 def compiled(backend: str, net: nn.Module, batch: int, threads: int) -> Callable[[Tensor, Tensor], Tensor]:
-    example = (torch.zeros(batch, *SHAPE), torch.zeros(batch, dtype=torch.int64))
+    example = (torch.zeros(batch, *SHAPE), torch.zeros(1, dtype=torch.int64))
     return backends.BACKENDS[backend](copy.deepcopy(net), example, threads)
 
 
@@ -157,13 +157,21 @@ def timed_arms(net: nn.Module, batch: int, steps: int, threads: int, original: C
 
     def ours(backend: str) -> Callable:
         run = compiled(backend, net, batch, threads)
-        return lambda: generation.generate(start, context_for(batch, steps), run)
+        mine = torch.get_num_threads()  # OpenVINO has threads of its own, and leaves one to PyTorch
+
+        def sample() -> None:
+            torch.set_num_threads(mine)
+            generation.generate(start, context_for(batch, steps), run)
+            torch.set_num_threads(threads)
+
+        return sample
 
     arms = {
         "eager": lambda: eager(net, torch.randn(batch, *SHAPE), steps, lambda t, x: torch.randn_like(x)),
         "diffusers": lambda: pipeline(batch, num_inference_steps=steps, output_type="np"),
     }
     arms |= {f"ours-{backend}": ours(backend) for backend in installed()}
+    torch.set_num_threads(threads)
     if original:
         arms["original"] = lambda: original(batch, steps)
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):

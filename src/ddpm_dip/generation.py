@@ -27,7 +27,7 @@ def load_unet(path: Path | str, image_shape: tuple[int, int, int], backend: str,
         raise UserError(f"{path}: made for images of {header.get('image_shape')}, not of {shape}")
     net = build_unet(header["network"], image_shape, int(header["width"]) if "width" in header else None)
     net.load_state_dict(tensors)
-    example = (torch.zeros(batch_size, *image_shape), torch.zeros(batch_size, dtype=torch.int64))
+    example = (torch.zeros(batch_size, *image_shape), torch.zeros(1, dtype=torch.int64))
     return backends.BACKENDS[backend](net, example, threads)
 
 

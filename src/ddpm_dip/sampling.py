@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .diffusion import Schedule
 
-Net = Callable[[Tensor, Tensor], Tensor]  # (x (N, C, H, W), t (N,) int64) -> predicted noise (N, C, H, W)
+Net = Callable[[Tensor, Tensor], Tensor]  # (x (N, C, H, W), t (1,) int64, of all N) -> predicted noise (N, C, H, W)
 
 
 def ancestral_step(
@@ -47,7 +47,7 @@ def ancestral(
     """
     for t in timesteps:
         callback(t, x)
-        predicted_noise = net(x, torch.full((len(x),), t))
+        predicted_noise = net(x, torch.tensor([t]))
         x = ancestral_step(x, predicted_noise, t, noise(t) if t > 0 else None, schedule, clip_x0)
     return x
 
@@ -89,6 +89,6 @@ def ddim(
         raise ValueError(f"timesteps must decrease, from at most {len(schedule.betas) - 1} to at least 0")
     for t, t_next in pairs:
         callback(t, x)
-        predicted_noise = net(x, torch.full((len(x),), t))
+        predicted_noise = net(x, torch.tensor([t]))
         x = ddim_step(x, predicted_noise, t, t_next, schedule, clip_x0)
     return x

@@ -204,7 +204,7 @@ def test_resize_is_torchvision_s_and_pillow_s(source, target):
 
 @functools.cache
 def compiled(backend, batch):
-    return backends.BACKENDS[backend](lively_unet(), (torch.zeros(batch, *SHAPE), torch.zeros(batch).long()), 1)
+    return backends.BACKENDS[backend](lively_unet(), (torch.zeros(batch, *SHAPE), torch.zeros(1).long()), 1)
 
 
 @functools.cache
@@ -284,6 +284,12 @@ def test_a_backend_runs_the_net_and_keeps_earlier_results(name, backend):
             run(x + 1, t)
         assert first.shape == x.shape and torch.equal(first, kept)
         torch.testing.assert_close(first, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_openvino_refuses_a_timestep_for_all_where_it_was_compiled_for_one_each():
+    run = backends.openvino(lively_unet(), (torch.zeros(4, *SHAPE), torch.zeros(4).long()), 1)
+    with pytest.raises(ValueError, match="1 values for 3 images, compiled for 4"):
+        run(torch.zeros(3, *SHAPE), torch.tensor([5]))
 
 
 def test_backend_auto_and_a_missing_openvino(monkeypatch):

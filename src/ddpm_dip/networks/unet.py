@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..errors import UserError
 
@@ -79,6 +80,18 @@ def sinusoidal_table(timesteps: int, dim: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()
 
 
+class LayerNorm(nn.LayerNorm):
+    """nn.LayerNorm over (C, H, W) that takes images with channels last as they are, where PyTorch's copies them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+            return super().forward(x)
+        channels, height, width = self.normalized_shape
+        weight, bias = self.weight.permute(1, 2, 0), self.bias.permute(1, 2, 0)
+        y = F.layer_norm(x.permute(0, 2, 3, 1), (height, width, channels), weight, bias, self.eps)
+        return y.permute(0, 3, 1, 2)
+
+
 class Block(nn.Module):
     """LayerNorm over (C, H, W) -> conv3x3 (-> activation) -> conv3x3 -> activation, as the plan says.
 
@@ -95,7 +108,7 @@ class Block(nn.Module):
         normalize: bool = True,
     ):
         super().__init__()
-        self.norm = nn.LayerNorm((channels_in, size, size)) if norm else None
+        self.norm = LayerNorm((channels_in, size, size)) if norm else None
         self.normalize = norm and normalize
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
         self.between = plan.activation() if plan.activation_between else nn.Identity()
@@ -109,7 +122,7 @@ class Block(nn.Module):
 
 
 class UNet(nn.Module):
-    """net(x, t): x (N, C, H, W) float, t (N,) int64 in 0..999 -> predicted noise (N, C, H, W)."""
+    """net(x, t): x (N, C, H, W) float, t (N,) or (1,) int64 in 0..999 -> predicted noise (N, C, H, W)."""
 
     def __init__(self, plan: Plan, channels: int, size: int, width: int):
         super().__init__()
