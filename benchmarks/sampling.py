@@ -4,7 +4,7 @@ Arms, on a U-Net hw4 for 1x28x28:
   eager           the baseline: a plain PyTorch loop as the original writes it, in float32
   control         the same once more: the machine's noise
   diffusers       diffusers' DDPMPipeline and DDPMScheduler around the same net
-  ours-BACKEND    generation.generate with each installed backend, its keyed noise and warm start counted in
+  ours-BACKEND    generation.generate with each installed CPU backend, its keyed noise and warm start counted in
   original        with --original FOLDER: the real original code. FOLDER holds a file original.py with a function
                   sample(n, steps) that runs the last `steps` steps of its chain for n images and returns them as a
                   tensor (n, 1, 28, 28); network and weights are its own affair, torch.set_num_threads is ours
@@ -131,9 +131,9 @@ def load_net(weights: Path | None) -> nn.Module:
 
 
 def installed() -> list[str]:
-    """The backends of the package that can run here."""
+    """The package's backends for the CPU that can run here."""
     has_openvino = backends.resolve("auto") == "openvino"
-    return [name for name in backends.BACKENDS if has_openvino or not name.startswith("openvino")]
+    return [name for name in backends.BACKENDS if name != "cuda" and (has_openvino or not name.startswith("openvino"))]
 
 
 def compiled(backend: str, net: nn.Module, batch: int, threads: int) -> Callable[[Tensor, Tensor], Tensor]:

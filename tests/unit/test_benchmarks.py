@@ -1,5 +1,6 @@
 """Each benchmark at its smallest size: it runs, and its tables have what they promise; never how fast anything is."""
 
+import json
 import runpy
 import subprocess
 import sys
@@ -89,6 +90,40 @@ def test_training(tmp_path):
     assert arms["step"] == shared and arms["epoch"] == shared | {"original-1-workers"}
     check_ratios(table, "original")
     assert table["loss"].between(0.1, 10).all() and (table["epochs"] == 2).all()
+
+
+@pytest.mark.slow
+def test_loss_curves(tmp_path):
+    options = ("--rounds", 2, "--epochs", 2, "--images", 6, "--batch-size", 4)
+    table, rounds = tables("loss_curves", tmp_path, *options)
+    assert list(table["epoch"]) == [1, 2] and len(rounds) == 8
+    assert table[["original", "ours"]].to_numpy().min() > 0.1 and np.isfinite(table["gap_ses"]).all()
+
+
+@pytest.mark.slow
+def test_study(tmp_path):
+    done = run("study.py", "--study", ROOT / "tests/workflow/micro.yaml", "--cores", 2, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "study.csv").set_index("stage")
+    assert {"train", "sample", "evaluate", "time_sampling", "report", "snakemake", "waiting"} <= set(table.index)
+    assert table.loc["sample", "jobs"] == 2 and table.loc["sample", "compile_cpu_s"] > 0
+    assert table["share"].between(0, 1).all() and table["share"].sum() == pytest.approx(1)
+    scripts = table.drop(["snakemake", "waiting"])
+    assert (scripts["start_cpu_s"] > 0).all() and (scripts["wall_s"] > 0).all()
+
+
+def test_a_study_by_its_records(tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    record = {"started": "2026-01-01T00:00:00Z", "command": ["sample.py", "--n", "2"], "seconds": 3.0}
+    for name in ("a.npz", "b.npz"):  # one job's two results
+        (folder / f"{name}.provenance.json").write_text(json.dumps(record))
+    (folder / "c.provenance.json").write_text(json.dumps(record | {"command": ["train.py"], "seconds": 9.0}))
+    done = run("study.py", "--results", folder, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "study-records.csv").set_index("stage")
+    assert table.loc["sample", ["jobs", "seconds", "share"]].tolist() == [1, 3, 0.25]
+    assert "no records of a study" in run("study.py", "--results", tmp_path / "nowhere").stderr
 
 
 @pytest.mark.slow

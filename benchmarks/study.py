@@ -1,0 +1,171 @@
+"""A whole study, per stage: jobs, wall and CPU seconds, and what of it is start-up, compilation and waiting.
+
+    python benchmarks/study.py --cores 2 1              the default study; --study studies/mnist.yaml my.yaml: another
+    python benchmarks/study.py --results results/mnist  no run: what the records of a finished one say
+
+A run is a real one in an empty folder, once for each of --cores, one after the other. Every 50 ms the processes below
+Snakemake are looked at: a script's wall time goes from its start to its end, its CPU time (all threads) is the last one
+seen. Columns of a stage:
+  jobs, wall_s, cpu_s   of all its processes together, the interpreter's start and imports counted in
+  start_cpu_s           of that, starting Python and importing: CPU seconds of the script's --help (median of 3) x jobs
+  compile_cpu_s         of that, making OpenVINO's nets: CPU seconds of one U-Net (median of 3) x jobs, in its stages
+Row `snakemake` is Snakemake itself; row `waiting` is what is left of cores x the run's wall time: cores that no process
+used. With two values of --cores, the last line is the ratio of their wall times.
+
+From records alone there are jobs and seconds of each stage's work, its start not counted in.
+"""
+
+import collections
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+import common
+import pandas as pd
+import psutil
+
+from ddpm_dip import errors, provenance
+
+SCRIPTS = common.ROOT / "workflow" / "scripts"
+COMPILES = ("sample", "time_sampling", "interpolate")
+LOOK = 0.05  # seconds
+COMPILE = """
+import sys, time
+sys.path.insert(0, {src!r})
+import torch
+from ddpm_dip import backends
+from ddpm_dip.networks import build_unet
+net, begin = build_unet("hw4", (1, 28, 28)), time.process_time()
+backends.BACKENDS[backends.resolve("auto")](net, (torch.zeros(64, 1, 28, 28), torch.zeros(1).long()), 1)
+print(time.process_time() - begin)
+"""
+
+
+def cpu_of(*command: object) -> float:
+    """CPU seconds of a command. Raises UserError where it fails."""
+    before = common.cpu_seconds()
+    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True)
+    if done.returncode:
+        raise errors.UserError(f"{command[0]} failed: {done.stderr[-2000:]}")
+    return common.cpu_seconds() - before
+
+
+def start_seconds(stage: str) -> float:
+    return statistics.median(cpu_of(SCRIPTS / f"{stage}.py", "--help") for _ in range(3))
+
+
+def compile_seconds() -> float:
+    code = COMPILE.format(src=str(common.ROOT / "src"))
+    run = [sys.executable, "-c", code]
+    return statistics.median(float(subprocess.run(run, capture_output=True, check=True).stdout) for _ in range(3))
+
+
+def script_of(process: psutil.Process) -> str | None:
+    """The stage that a process runs, None for any other process."""
+    words = process.cmdline()
+    if len(words) > 1 and Path(words[1]).parent == SCRIPTS:
+        return Path(words[1]).stem
+    return None
+
+
+def watched(command: list[str], log: Path) -> tuple[float, list[dict]]:
+    """Run `command`: its wall seconds, and a row a process. Raises UserError where it fails."""
+    stages: dict[psutil.Process, str | None] = {}
+    rows: dict[psutil.Process, dict] = {}
+    with open(log, "wb") as said:
+        begin = time.time()
+        run = subprocess.Popen(command, cwd=common.ROOT, stdout=said, stderr=said)
+        main = psutil.Process(run.pid)
+        rows[main] = {"stage": "snakemake", "wall_s": 0.0, "cpu_s": 0.0}
+        while run.poll() is None:
+            for process in [main, *main.children(recursive=True)]:
+                try:
+                    if process not in stages:
+                        stages[process] = "snakemake" if process == main else script_of(process)
+                    if stage := stages[process]:
+                        with process.oneshot():
+                            times, started = process.cpu_times(), process.create_time()
+                        cpu = times.user + times.system
+                        rows[process] = {"stage": stage, "wall_s": time.time() - started, "cpu_s": cpu}
+                except psutil.Error:  # it has just ended
+                    continue
+            time.sleep(LOOK)
+        seconds = time.time() - begin
+    if run.returncode:
+        raise errors.UserError(f"{shlex.join(command)} failed: {log.read_text(errors='replace')[-3000:]}")
+    return seconds, list(rows.values())
+
+
+def run_study(studies: list[Path], cores: int) -> tuple[pd.DataFrame, float, list[dict]]:
+    """A row a stage, and the whole run's wall seconds."""
+    with tempfile.TemporaryDirectory() as name:
+        command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--directory", name]
+        command += ["--snakefile", str(common.ROOT / "Snakefile")]
+        if studies:
+            command += ["--configfile", *map(str, studies)]
+        seconds, rows = watched(command, Path(name) / "log")
+    frame = pd.DataFrame(rows)
+    groups = frame.groupby("stage", sort=False)
+    table = groups[["wall_s", "cpu_s"]].sum().assign(jobs=groups.size()).reset_index()
+    scripts = table["stage"] != "snakemake"
+    table["start_cpu_s"] = [
+        start_seconds(stage) * n if stage != "snakemake" else 0 for stage, n in table[["stage", "jobs"]].to_numpy()
+    ]
+    table["compile_cpu_s"] = table["jobs"].where(table["stage"].isin(COMPILES), 0) * compile_seconds()
+    used = table["cpu_s"].sum()
+    rest = {"stage": "waiting", "jobs": 0, "cpu_s": max(0.0, cores * seconds - used)}
+    table = pd.concat([table[scripts], table[~scripts], pd.DataFrame([rest])], ignore_index=True)
+    table["share"] = table["cpu_s"] / max(cores * seconds, used)
+    table = table.assign(cores=cores, device="cpu", study=", ".join(path.stem for path in studies) or "config")
+    return table, seconds, [row | {"cores": cores} for row in rows]
+
+
+def recorded(results: Path) -> pd.DataFrame:
+    """Jobs and seconds of each stage of a finished study, by its records."""
+    jobs = {}
+    for path in results.rglob(f"*{provenance.SUFFIX}"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        jobs[record["started"], tuple(record["command"])] = record["seconds"]
+    stages = collections.defaultdict(list)
+    for (_, command), seconds in jobs.items():
+        stages[Path(command[0]).stem].append(seconds)
+    rows = [{"stage": stage, "jobs": len(all_), "seconds": sum(all_)} for stage, all_ in stages.items()]
+    if not rows:
+        raise errors.UserError(f"{results}: no records of a study there")
+    table = pd.DataFrame(rows).sort_values("seconds", ascending=False)
+    return table.assign(share=table["seconds"] / table["seconds"].sum())
+
+
+def main() -> None:
+    parser = common.parser(__doc__, rounds=1)
+    parser.add_argument("--study", type=Path, nargs="*", default=[], help="files to lay over config.yaml")
+    parser.add_argument("--cores", type=errors.at_least(1), nargs="+", default=[2])
+    parser.add_argument("--results", type=Path, help="a finished study's folder, to read its records and run nothing")
+    args = parser.parse_args()
+    if args.results:
+        table = recorded(args.results)
+        common.show(f"{args.results}: seconds of work, by the records", table)
+        common.write(args.output, "study-records", table, table.to_dict("records"))
+        return
+    tables, walls, rows = [], [], []
+    for cores in args.cores:
+        table, seconds, found = run_study([path.resolve() for path in args.study], cores)
+        common.show(f"Whole study, {cores} cores: {seconds:.0f} s, {len(found) - 1} jobs", table)
+        tables.append(table.assign(run_s=seconds))
+        walls.append(seconds)
+        rows += found
+    common.write(args.output, "study", pd.concat(tables), rows)
+    for cores, seconds in list(zip(args.cores, walls, strict=True))[1:]:
+        ratio = seconds / walls[0]
+        print(f"\n{cores} cores took {ratio:.2f} times as long as {args.cores[0]}")
+
+
+if __name__ == "__main__":
+    errors.run(main)
