@@ -1,6 +1,11 @@
-"""What runs a trained net while sampling: PyTorch eager, the reference, or OpenVINO, the faster one on CPUs."""
+"""What runs a trained net while sampling: PyTorch eager, the reference; OpenVINO, faster on CPUs; a CUDA graph.
+
+A backend is a function of (net, example inputs, threads) that returns a function of as many CPU tensors: the net, for
+batches up to the example's.
+"""
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -19,6 +24,8 @@ def torch_eager(net: nn.Module, example: tuple[Tensor, ...], threads: int) -> Co
 
 def openvino(net: nn.Module, example: tuple[Tensor, ...], threads: int, precision: str = "f32") -> Compiled:
     """Compiled for the shapes of `example`; of a smaller batch the rest is computed, too, and dropped."""
+    # left in place, OpenVINO reports every import and conversion to its makers, from twenty forks of this process
+    sys.modules.setdefault("openvino_telemetry", None)
     import openvino as ov
 
     torch.set_num_threads(1)  # its threads spin for a while after each addition, on the cores that OpenVINO's need
@@ -35,14 +42,42 @@ def openvino(net: nn.Module, example: tuple[Tensor, ...], threads: int, precisio
         request.set_input_tensor(index, ov.Tensor(buffer.numpy(), shared_memory=True))
     request.set_output_tensor(ov.Tensor(result.numpy(), shared_memory=True))
 
+    return with_buffers(buffers, request.infer, result)
+
+
+def cuda(net: nn.Module, example: tuple[Tensor, ...], threads: int) -> Compiled:
+    """One CUDA graph of the net for the shapes of `example`, a launch for all of its kernels; in float32, no TF32."""
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    net, buffers = net.eval().to("cuda"), [torch.zeros_like(x, device="cuda") for x in example]
+    graph, beside = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    with torch.no_grad():
+        # what libraries set up at their first calls must not be captured (PyTorch's notes on CUDA graphs)
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            for _ in range(3):
+                net(*buffers)
+        torch.cuda.current_stream().wait_stream(beside)
+        with torch.cuda.graph(graph):
+            result = net(*buffers)
+    return with_buffers(buffers, graph.replay, result)
+
+
+def with_buffers(buffers: list[Tensor], compute: Callable[[], object], result: Tensor) -> Compiled:
+    """Of what computes from fixed buffers into a fixed result: a function of tensors that returns a new one on the CPU.
+
+    Raises ValueError where an input has neither as many rows as there are images nor as many as its buffer.
+    """
+
     def run(*inputs: Tensor) -> Tensor:
         n = len(inputs[0])
         for buffer, x in zip(buffers, inputs, strict=True):
             if len(x) not in (n, len(buffer)):
                 raise ValueError(f"{len(x)} values for {n} images, compiled for {len(buffer)}")
             buffer[: len(x)] = x
-        request.infer()
-        return result[:n].clone()
+        compute()
+        return torch.empty_like(result[:n], device="cpu").copy_(result[:n])
 
     return run
 
@@ -51,6 +86,7 @@ BACKENDS: dict[str, Callable[[nn.Module, tuple[Tensor, ...], int], Compiled]] = 
     "torch": torch_eager,
     "openvino": openvino,
     "openvino-bf16": partial(openvino, precision="bf16"),  # faster where the CPU has it, and less exact
+    "cuda": cuda,
 }
 
 
@@ -59,11 +95,23 @@ def one_by_one(net: nn.Module) -> Compiled:
     return lambda x: torch.cat([net(image) for image in x.split(1)])
 
 
+def device(backend: str | None) -> str:
+    """Where a backend computes: the GPU's name, or cpu."""
+    return torch.cuda.get_device_name() if backend == "cuda" else "cpu"
+
+
 def resolve(backend: str) -> str:
-    """The backend that `auto` means here, or the one named. Raises UserError where it is not installed."""
+    """The backend that `auto` means here, or the one named. Raises UserError where it cannot run.
+
+    `auto` leaves the GPU alone: `cuda` has not been run on one yet.
+    """
     installed = importlib.util.find_spec("openvino") is not None
     if backend == "auto":
         return "openvino" if installed else "torch"
     if backend.startswith("openvino") and not installed:
         raise UserError("sampling.backend: openvino is not installed; `pip install openvino`, or say torch or auto")
+    if backend == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "sampling.backend: cuda needs an NVIDIA GPU and a torch with CUDA, which sees none here; say auto or torch"
+        )
     return backend

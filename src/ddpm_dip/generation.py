@@ -41,15 +41,15 @@ def load_dip(
 ) -> Callable[[Tensor], Tensor]:
     """A fitted DIP net, ready to run: (n, channels, 32, 32) to the same shape. Raises UserError for another net's file.
 
-    Always in float32, and so that an image's result is the same in every batch: a pass multiplies a difference by 6
-    to 8, and ten passes would turn the rounding of another batch size into other images.
+    Always on the CPU in float32, and so that an image's result is the same in every batch: a pass multiplies a
+    difference by 6 to 8, and ten passes would turn the rounding of another batch size into other images.
     """
     tensors, header = files.read_safetensors(path)
     if header.get("network") != "dip" or header.get("image_channels") != str(channels):
         raise UserError(f"{path}: not the weights of a DIP net for {channels} channels")
     net = build_dip(channels)
     net.load_state_dict(tensors)
-    if backend == "torch":
+    if not backend.startswith("openvino"):
         return backends.one_by_one(net)
     return backends.openvino(net, (torch.zeros(batch_size, channels, SIZE, SIZE),), threads)
 

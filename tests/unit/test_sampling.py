@@ -34,6 +34,7 @@ BACKENDS = [
             backends.resolve("auto") != "openvino", reason="openvino is not installed (pip install openvino)"
         ),
     ),
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")),
 ]
 
 
@@ -286,10 +287,24 @@ def test_a_backend_runs_the_net_and_keeps_earlier_results(name, backend):
         torch.testing.assert_close(first, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_openvino_refuses_a_timestep_for_all_where_it_was_compiled_for_one_each():
+def test_one_timestep_where_each_image_has_its_own_is_refused():
     run = backends.openvino(lively_unet(), (torch.zeros(4, *SHAPE), torch.zeros(4).long()), 1)
     with pytest.raises(ValueError, match="1 values for 3 images, compiled for 4"):
         run(torch.zeros(3, *SHAPE), torch.tensor([5]))
+
+
+@pytest.mark.skipif(backends.resolve("auto") != "openvino", reason="openvino is not installed")
+def test_openvino_reports_to_nobody():
+    code = f"""
+import sys; sys.path.insert(0, {str(ROOT / "src")!r})
+import psutil, torch
+from ddpm_dip import backends
+backends.openvino(torch.nn.Linear(2, 2), (torch.zeros(1, 2),), 1)
+assert not psutil.Process().children(), "it has forked"
+assert not [name for name in sys.modules if name.startswith("openvino_telemetry.")]
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_backend_auto_and_a_missing_openvino(monkeypatch):
@@ -298,6 +313,13 @@ def test_backend_auto_and_a_missing_openvino(monkeypatch):
     assert backends.resolve("auto") == "torch"
     with pytest.raises(UserError, match=r"sampling\.backend: openvino is not installed"):
         backends.resolve("openvino")
+
+
+def test_cuda_without_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"sampling\.backend: cuda needs an NVIDIA GPU"):
+        backends.resolve("cuda")
+    assert backends.device("torch") == "cpu"
 
 
 # --- ddim ---

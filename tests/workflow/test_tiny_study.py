@@ -172,6 +172,11 @@ def test_snakemakes_own_report(study, tmp_path):
         ),
         ({"data": {"dataset": "mnist", "root": "nowhere", "image_size": 28}}, "data.root: 'nowhere' is not a folder"),
         ({"data": {"dataset": "image_folder", "root": "."}}, "data.root"),
+        pytest.param(
+            {"sampling": {"backend": "cuda"}},
+            "sampling.backend: cuda needs an NVIDIA GPU",
+            marks=pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a GPU"),
+        ),
     ],
 )
 def test_a_mistake_is_one_message_before_any_job(overlay, says, tmp_path):

@@ -8,7 +8,6 @@ import shutil
 import signal
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
@@ -18,8 +17,14 @@ from snakemake.exceptions import WorkflowError
 
 from ddpm_dip import code, data, errors, files, provenance, signals, study
 
+# with --use-conda the environment's own interpreter, else the one that runs Snakemake
+CONDA = "conda" in {
+    str(method) for method in workflow.deployment_settings.deployment_method
+}
+
 try:
     study.check(config, ROOT / "workflow/schemas/config.schema.yaml")
+    BACKEND = study.sampling_backend(config, own_environments=CONDA)
     RESULTS = f"results/{config['study']}"
     # One run a study at a time: the lock is the process's own, so that a killed run leaves none behind.
     LOCK = files.lock(RESULTS) if workflow.is_main_process else None
@@ -40,14 +45,7 @@ USES_DIP = bool(config["timing"]) or any(
     part.get("dip_passes") for part in config["models"]
 )
 USES_DIP = USES_DIP or any(cell.uses_dip for cell in CELLS.values())
-# with --use-conda the environment's own interpreter, else the one that runs Snakemake
-CONDA = "conda" in {
-    str(method) for method in workflow.deployment_settings.deployment_method
-}
 PYTHON = "python" if CONDA else shlex.quote(sys.executable)
-BACKEND = config["sampling"]["backend"]
-if BACKEND == "auto":
-    BACKEND = "openvino" if CONDA or find_spec("openvino") else "torch"
 OLD = 946_684_800  # 2000-01-01, older than any result: the time of what shall make nothing run
 STAMPS = {}  # result -> digest of its stamp
 MADE = set()  # results that are there and made as their stamps say

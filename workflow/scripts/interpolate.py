@@ -60,6 +60,7 @@ def main() -> None:
         start, end = (keyed_noise(args.seed, stream, indices, shape) for indices in ends)
         return PATHS[args.path](start, end, fractions).flatten(0, 1)
 
+    backend = None
     if args.sampler == "gan":
         generator, latent_dim = gan_sampling.load_generator(weights)
         images = generator(between("gan-latents", (latent_dim,)))
@@ -90,7 +91,14 @@ def main() -> None:
         cell=np.array(args.cell),
     )
     names = ("sampler", "path", "noise", "steps", "clip_x0", "pairs", "points")
-    job.finish(args.output, spec={name: getattr(args, name) for name in names}, seed=args.seed, threads=args.threads)
+    job.finish(
+        args.output,
+        spec={name: getattr(args, name) for name in names},
+        seed=args.seed,
+        device=backends.device(backend),
+        backend=backend,
+        threads=args.threads,
+    )
     print(f"{json.loads(args.cell).get('model', '')} {args.sampler} {args.path}: {args.pairs} x {args.points} images")
 
 

@@ -96,6 +96,7 @@ def main() -> None:
         args.output,
         spec={key: getattr(args, key) for key in ("start", "passes", "sampler", "steps", "clip_x0", "n")},
         seed=args.seed,
+        device=backends.device(args.backend),
         backend=args.backend,
         threads=args.threads,
     )

@@ -39,6 +39,7 @@ def main() -> None:
     args = parse_arguments()
     job = provenance.Job(args.stamp, __file__)
     backend = backends.resolve(args.backend)
+    device = backends.device(backend)
     torch.set_num_threads(args.threads)
     train = files.read_npz(job.input(args.data))["train"]
     weights, dip = job.input(args.weights), job.input(args.dip)
@@ -51,7 +52,7 @@ def main() -> None:
         context = generation.make_context(train, range(batch), steps=steps, passes=passes, seed=0, dip=dips[batch])
         warm_start = warm_starts.find("dip" if passes else "noise")
         begin = time.perf_counter()
-        generation.generate(warm_start, context, nets[batch])  # on a CPU the result is there when the call returns
+        generation.generate(warm_start, context, nets[batch])  # the result is on the CPU when the call returns
         return time.perf_counter() - begin
 
     arms = [arm for arm in itertools.product(args.passes, args.batches) if args.steps or arm[0]]
@@ -66,12 +67,13 @@ def main() -> None:
     for (passes, batch), values in seconds.items():
         q1, median, q3 = np.percentile(values, [25, 50, 75])
         method = ("dip+ddpm" if passes else "ddpm") if args.steps else "dip"
-        row = (method, passes, args.steps, batch, "cpu", backend, median, q1, q3, args.repeats)
+        row = (method, passes, args.steps, batch, device, backend, median, q1, q3, args.repeats)
         lines.append(",".join(map(str, row)))
     files.write_text(args.output, "\n".join(lines) + "\n")
     job.finish(
         args.output,
         spec={key: getattr(args, key) for key in ("steps", "passes", "batches", "repeats")},
+        device=device,
         backend=backend,
         threads=args.threads,
     )
