@@ -26,7 +26,10 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/sampling.py $(if $(THREADS),--threads $(THREADS))
 	$(BIN)/python benchmarks/training.py $(if $(THREADS),--threads $(THREADS))
 	$(BIN)/python benchmarks/fid.py $(if $(THREADS),--threads $(THREADS))
+	$(BIN)/python benchmarks/loss_curves.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/workflow_overhead.py
+	$(BIN)/python benchmarks/study.py
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile

@@ -1,13 +1,10 @@
-"""Seconds that the workflow takes to decide what to run, by the number of a study's cells. Run by hand.
-
-    python benchmarks/workflow_overhead.py --cells 100 1000 5000
+"""Seconds that the workflow takes to decide what to run, by the number of a study's cells.
 
 A finished study is made up: a dry run writes its stamps, and every result gets an empty file and a record that holds
-its stamp, which is what the workflow goes by. Prints a CSV: cells, seconds of a run with nothing to do, seconds of a
-dry run with one cell more, and how many jobs that one plans. Fails where the first one does find something to do.
+its stamp, which is what the workflow goes by. Columns: cells, seconds of a run with nothing to do, seconds of a dry run
+with one cell more (medians of --rounds), and how many jobs that one plans. Fails where the first finds something to do.
 """
 
-import argparse
 import json
 import re
 import subprocess
@@ -16,7 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+import common
+import pandas as pd
+
+from ddpm_dip import errors
+
 PASSES = 10
 JOB = r"^(?:local)?rule (?!all:)\w+:\n    input: ([^\n]*)\n    output: ([^\n]*)"
 
@@ -41,13 +44,13 @@ def snakemake(folder: Path, config: dict, *options: str) -> tuple[str, float]:
     """What it printed, and its seconds."""
     overlaid = folder / "overlay.json"
     overlaid.write_text(json.dumps(config))
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--snakefile", str(ROOT / "Snakefile")]
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--snakefile", str(common.ROOT / "Snakefile")]
     command += ["--directory", str(folder), "--configfile", str(overlaid), *options]
     started = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, cwd=common.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     seconds = time.perf_counter() - started
     if done.returncode:
-        sys.exit(done.stdout)
+        raise errors.UserError(done.stdout)
     return done.stdout, seconds
 
 
@@ -66,22 +69,27 @@ def finish(folder: Path, config: dict) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", type=int, nargs="+", default=[100, 1000])
-    parser.add_argument("--repeats", type=int, default=3)
-    arguments = parser.parse_args()
-    print("cells,no_op_s,one_more_s,one_more_jobs", flush=True)
-    for cells in arguments.cells:
+    parser = common.parser(__doc__, rounds=3)
+    parser.add_argument("--cells", type=errors.at_least(2), nargs="+", default=[100, 1000, 5000])
+    args = parser.parse_args()
+    rows = []
+    for cells in args.cells:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             finish(folder, overlay(cells))
-            for _ in range(arguments.repeats):
+            for turn in range(args.rounds):
                 said, no_op = snakemake(folder, overlay(cells))
                 if "Nothing to be done" not in said:
-                    sys.exit(f"something is to be done:\n{said}")
+                    raise errors.UserError(f"something is to be done:\n{said}")
                 said, more = snakemake(folder, overlay(cells, more=1), "--dry-run")
-                print(f"{cells},{no_op:.1f},{more:.1f},{len(re.findall(JOB, said, re.M))}", flush=True)
+                jobs = len(re.findall(JOB, said, re.M))
+                rows.append(
+                    {"cells": cells, "round": turn, "no_op_s": no_op, "one_more_s": more, "one_more_jobs": jobs}
+                )
+    table = pd.DataFrame(rows).drop(columns="round").groupby("cells", as_index=False, sort=False).median()
+    common.show("Seconds to decide what to run", table)
+    common.write(args.output, "workflow", table, rows)
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -112,6 +112,16 @@ def test_study(tmp_path):
     assert (scripts["start_cpu_s"] > 0).all() and (scripts["wall_s"] > 0).all()
 
 
+@pytest.mark.slow
+def test_workflow_overhead(tmp_path):
+    done = run("workflow_overhead.py", "--cells", 3, "--rounds", 1, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "workflow.csv")
+    assert table["cells"].tolist() == [3] and (table[["no_op_s", "one_more_s"]].to_numpy() > 0.1).all()
+    # the new cell's sample and distance, and what draws it
+    assert table["one_more_jobs"].item() > 2
+
+
 def test_a_study_by_its_records(tmp_path):
     folder = tmp_path / "results"
     folder.mkdir()
