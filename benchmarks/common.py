@@ -26,13 +26,15 @@ CONTROL = "control"
 QUARTILES = {"": 0.5, "_q1": 0.25, "_q3": 0.75}
 
 
-def parser(doc: str, rounds: int) -> argparse.ArgumentParser:
-    """The options that all benchmarks have."""
+def parser(doc: str, rounds: int | None = None, threads: bool = True) -> argparse.ArgumentParser:
+    """The options that benchmarks share: those of rounds and of threads only where they have some."""
     options = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--rounds", type=errors.at_least(1), default=rounds, help="rounds after the warm-up")
-    options.add_argument(
-        "--threads", type=errors.at_least(1), nargs="+", default=[1], help="one or more, each by itself"
-    )
+    if rounds:
+        options.add_argument("--rounds", type=errors.at_least(1), default=rounds, help="how often all is measured")
+    if threads:
+        options.add_argument(
+            "--threads", type=errors.at_least(1), nargs="+", default=[1], help="one or more, each by itself"
+        )
     options.add_argument("--output", type=Path, default=ROOT / "results" / "bench", help="folder for CSV and chart")
     return options
 

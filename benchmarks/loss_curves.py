@@ -2,7 +2,8 @@
 
 Both train hw4 from the same first weights, seed by seed, with order, timesteps and noise of their own. An epoch's row
 has the means over the seeds, their standard deviations (sd), and `gap`, ours less the original's mean. `gap_ses` is
-the gap in standard errors of a difference of two such means: with three seeds, chance alone goes up to 3 or so.
+the gap in standard errors of a difference of two such means, taken as independent: with three seeds, chance alone
+goes up to 3 or so.
 """
 
 import sys
@@ -31,27 +32,27 @@ def curves(seeds: int, epochs: int, images: object, batch: int) -> list[dict]:
 
 
 def main() -> None:
-    parser = common.parser(__doc__, rounds=3)
+    parser = common.parser(__doc__, threads=False)
+    parser.add_argument("--seeds", type=errors.at_least(2), default=3)
+    parser.add_argument("--threads", type=errors.at_least(1), default=1)
     parser.add_argument("--epochs", type=errors.at_least(1), default=5)
     parser.add_argument("--images", type=errors.at_least(1), default=8000)
     parser.add_argument("--batch-size", type=errors.at_least(1), default=128)
     parser.add_argument("--root", help="folder of MNIST's original files (default: made images)")
     args = parser.parse_args()
-    if args.rounds < 2:
-        parser.error("--rounds, the number of seeds, must be at least 2")
-    torch.set_num_threads(args.threads[0])
+    torch.set_num_threads(args.threads)
     images = mnist(args.root, args.images) if args.root else made_images(args.images)
 
-    rows = curves(args.rounds, args.epochs, images, args.batch_size)
+    rows = curves(args.seeds, args.epochs, images, args.batch_size)
     losses = pd.DataFrame(rows).groupby(["epoch", "arm"])["loss"].agg(["mean", "std"]).unstack()
     table = pd.DataFrame({"epoch": losses.index})
     for arm in ("original", "ours"):
         table[arm], table[f"{arm}_sd"] = losses["mean", arm].to_numpy(), losses["std", arm].to_numpy()
     table["gap"] = table["ours"] - table["original"]
-    table["gap_ses"] = table["gap"] / ((table["original_sd"] ** 2 + table["ours_sd"] ** 2) / args.rounds) ** 0.5
-    table = table.assign(seeds=args.rounds, threads=args.threads[0], device="cpu")
+    table["gap_ses"] = table["gap"] / ((table["original_sd"] ** 2 + table["ours_sd"] ** 2) / args.seeds) ** 0.5
+    table = table.assign(seeds=args.seeds, threads=args.threads, device="cpu")
 
-    common.show(f"Training hw4 1x28x28, {args.images} images: mean loss of an epoch, {args.rounds} seeds", table)
+    common.show(f"Training hw4 1x28x28, {args.images} images: mean loss of an epoch, {args.seeds} seeds", table)
     common.write(args.output, "loss_curves", table, rows)
     chart(args.output / "loss_curves.png", pd.DataFrame(rows))
 

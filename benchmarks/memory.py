@@ -66,12 +66,10 @@ def train(folder: Path, data: Path) -> float:
 
 
 def main() -> None:
-    parser = common.parser(__doc__, rounds=2)
+    parser = common.parser(__doc__, rounds=2, threads=False)
     parser.add_argument("--counts", type=errors.at_least(2), nargs="+", default=[128, 512, 2048], help="n")
     parser.add_argument("--steps", type=errors.at_least(1), default=4, help="K of the samples")
     args = parser.parse_args()
-    if args.threads != [1]:
-        parser.error("memory is measured with one thread a process")
 
     rows = []
     with tempfile.TemporaryDirectory() as name:

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddpm_dip import backends, errors, files, generation, sampling, torchvision_import, warm_starts  # noqa: F401
+from ddpm_dip import backend_choice, backends, errors, files, generation, sampling, torchvision_import, warm_starts  # noqa: F401
 from ddpm_dip.diffusion import linear_schedule, truncated_timesteps
 from ddpm_dip.networks import build_unet
 from ddpm_dip.noise import keyed_noise
@@ -132,7 +132,7 @@ def load_net(weights: Path | None) -> nn.Module:
 
 def installed() -> list[str]:
     """The package's backends for the CPU that can run here."""
-    has_openvino = backends.resolve("auto") == "openvino"
+    has_openvino = backend_choice.resolve("auto") == "openvino"
     return [name for name in backends.BACKENDS if name != "cuda" and (has_openvino or not name.startswith("openvino"))]
 
 

@@ -8,14 +8,17 @@ Snakemake are looked at: a script's wall time goes from its start to its end, it
 seen. Columns of a stage:
   jobs, wall_s, cpu_s   of all its processes together, the interpreter's start and imports counted in
   start_cpu_s           of that, starting Python and importing: CPU seconds of the script's --help (median of 3) x jobs
-  compile_cpu_s         of that, making OpenVINO's nets: CPU seconds of one U-Net (median of 3) x jobs, in its stages
-Row `snakemake` is Snakemake itself; row `waiting` is what is left of cores x the run's wall time: cores that no process
-used. With two values of --cores, the last line is the ratio of their wall times.
+  compile_cpu_s         of that, making OpenVINO's nets, an estimate: CPU seconds of hw4's (median of 3) x nets, as the
+                        records of the results have them
+Row `snakemake` is Snakemake itself; row `rest` is cores x the run's wall time less all of these: cores without a
+process of the study, and what was not seen (bash, the last 50 ms of a process, this watching). With two values of
+--cores, the last line is the ratio of their wall times.
 
 From records alone there are jobs and seconds of each stage's work, its start not counted in.
 """
 
 import collections
+import itertools
 import json
 import shlex
 import statistics
@@ -34,7 +37,6 @@ import psutil
 from ddpm_dip import errors, provenance
 
 SCRIPTS = common.ROOT / "workflow" / "scripts"
-COMPILES = ("sample", "time_sampling", "interpolate")
 LOOK = 0.05  # seconds
 COMPILE = """
 import sys, time
@@ -43,7 +45,7 @@ import torch
 from ddpm_dip import backends
 from ddpm_dip.networks import build_unet
 net, begin = build_unet("hw4", (1, 28, 28)), time.process_time()
-backends.BACKENDS[backends.resolve("auto")](net, (torch.zeros(64, 1, 28, 28), torch.zeros(1).long()), 1)
+backends.openvino(net, (torch.zeros(64, 1, 28, 28), torch.zeros(1).long()), 1)
 print(time.process_time() - begin)
 """
 
@@ -70,9 +72,10 @@ def compile_seconds() -> float:
 def script_of(process: psutil.Process) -> str | None:
     """The stage that a process runs, None for any other process."""
     words = process.cmdline()
-    if len(words) > 1 and Path(words[1]).parent == SCRIPTS:
-        return Path(words[1]).stem
-    return None
+    if len(words) < 2 or Path(words[1]).parent != SCRIPTS:
+        return None
+    fork = process.parent().cmdline() == words  # of a script, before it becomes another program
+    return None if fork else Path(words[1]).stem
 
 
 def watched(command: list[str], log: Path) -> tuple[float, list[dict]]:
@@ -87,14 +90,14 @@ def watched(command: list[str], log: Path) -> tuple[float, list[dict]]:
         while run.poll() is None:
             for process in [main, *main.children(recursive=True)]:
                 try:
-                    if process not in stages:
+                    if not stages.get(process):  # bash becomes the script that it is asked for
                         stages[process] = "snakemake" if process == main else script_of(process)
                     if stage := stages[process]:
                         with process.oneshot():
                             times, started = process.cpu_times(), process.create_time()
                         cpu = times.user + times.system
                         rows[process] = {"stage": stage, "wall_s": time.time() - started, "cpu_s": cpu}
-                except psutil.Error:  # it has just ended
+                except (psutil.Error, AttributeError):  # it has just ended, or its parent has
                     continue
             time.sleep(LOOK)
         seconds = time.time() - begin
@@ -111,6 +114,9 @@ def run_study(studies: list[Path], cores: int) -> tuple[pd.DataFrame, float, lis
         if studies:
             command += ["--configfile", *map(str, studies)]
         seconds, rows = watched(command, Path(name) / "log")
+        nets = collections.Counter()
+        for record in records(Path(name) / "results"):
+            nets[Path(record["command"][0]).stem] += openvino_nets(record)
     frame = pd.DataFrame(rows)
     groups = frame.groupby("stage", sort=False)
     table = groups[["wall_s", "cpu_s"]].sum().assign(jobs=groups.size()).reset_index()
@@ -118,33 +124,49 @@ def run_study(studies: list[Path], cores: int) -> tuple[pd.DataFrame, float, lis
     table["start_cpu_s"] = [
         start_seconds(stage) * n if stage != "snakemake" else 0 for stage, n in table[["stage", "jobs"]].to_numpy()
     ]
-    table["compile_cpu_s"] = table["jobs"].where(table["stage"].isin(COMPILES), 0) * compile_seconds()
+    table["compile_cpu_s"] = [nets[stage] for stage in table["stage"]]
+    if nets.total():
+        table["compile_cpu_s"] *= compile_seconds()
     used = table["cpu_s"].sum()
-    rest = {"stage": "waiting", "jobs": 0, "cpu_s": max(0.0, cores * seconds - used)}
+    rest = {"stage": "rest", "jobs": 0, "cpu_s": cores * seconds - used}
     table = pd.concat([table[scripts], table[~scripts], pd.DataFrame([rest])], ignore_index=True)
-    table["share"] = table["cpu_s"] / max(cores * seconds, used)
+    table["share"] = table["cpu_s"] / (cores * seconds)
     table = table.assign(cores=cores, device="cpu", study=", ".join(path.stem for path in studies) or "config")
     return table, seconds, [row | {"cores": cores} for row in rows]
 
 
-def recorded(results: Path) -> pd.DataFrame:
-    """Jobs and seconds of each stage of a finished study, by its records."""
+def records(results: Path) -> list[dict]:
+    """The record of each job of a study; its results all have the same one. Raises UserError where there is none."""
     jobs = {}
     for path in results.rglob(f"*{provenance.SUFFIX}"):
         record = json.loads(path.read_text(encoding="utf-8"))
-        jobs[record["started"], tuple(record["command"])] = record["seconds"]
-    stages = collections.defaultdict(list)
-    for (_, command), seconds in jobs.items():
-        stages[Path(command[0]).stem].append(seconds)
-    rows = [{"stage": stage, "jobs": len(all_), "seconds": sum(all_)} for stage, all_ in stages.items()]
-    if not rows:
+        jobs[record["started"], tuple(record["command"])] = record
+    if not jobs:
         raise errors.UserError(f"{results}: no records of a study there")
-    table = pd.DataFrame(rows).sort_values("seconds", ascending=False)
-    return table.assign(share=table["seconds"] / table["seconds"].sum())
+    return list(jobs.values())
+
+
+def openvino_nets(record: dict) -> int:
+    """How many nets a job has made on OpenVINO: a U-Net and a DIP net where it has them, for each size of batch."""
+    if not str(record.get("backend")).startswith("openvino"):
+        return 0
+    command = record["command"]
+    sizes = 1
+    if "--batches" in command:
+        after = command[command.index("--batches") + 1 :]
+        sizes = len(list(itertools.takewhile(str.isdigit, after)))
+    return sizes * (("--weights" in command) + ("--dip" in command))
+
+
+def recorded(results: Path) -> pd.DataFrame:
+    """Jobs and seconds of each stage of a finished study, by its records."""
+    jobs = pd.DataFrame([{"stage": Path(r["command"][0]).stem, "seconds": r["seconds"]} for r in records(results)])
+    table = jobs.groupby("stage")["seconds"].agg(jobs="size", seconds="sum").reset_index()
+    return table.assign(share=table["seconds"] / table["seconds"].sum()).sort_values("seconds", ascending=False)
 
 
 def main() -> None:
-    parser = common.parser(__doc__, rounds=1)
+    parser = common.parser(__doc__, threads=False)
     parser.add_argument("--study", type=Path, nargs="*", default=[], help="files to lay over config.yaml")
     parser.add_argument("--cores", type=errors.at_least(1), nargs="+", default=[2])
     parser.add_argument("--results", type=Path, help="a finished study's folder, to read its records and run nothing")

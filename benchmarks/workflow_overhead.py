@@ -69,7 +69,7 @@ def finish(folder: Path, config: dict) -> None:
 
 
 def main() -> None:
-    parser = common.parser(__doc__, rounds=3)
+    parser = common.parser(__doc__, rounds=3, threads=False)
     parser.add_argument("--cells", type=errors.at_least(2), nargs="+", default=[100, 1000, 5000])
     args = parser.parse_args()
     rows = []

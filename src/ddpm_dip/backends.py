@@ -4,7 +4,7 @@ A backend is a function of (net, example inputs, threads) that returns a functio
 batches up to the example's.
 """
 
-import importlib.util
+import copy
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -41,16 +41,20 @@ def openvino(net: nn.Module, example: tuple[Tensor, ...], threads: int, precisio
     for index, buffer in enumerate(buffers):
         request.set_input_tensor(index, ov.Tensor(buffer.numpy(), shared_memory=True))
     request.set_output_tensor(ov.Tensor(result.numpy(), shared_memory=True))
-
-    return with_buffers(buffers, request.infer, result)
+    return with_buffers(buffers, partial(request.infer, share_outputs=True), result)
 
 
 def cuda(net: nn.Module, example: tuple[Tensor, ...], threads: int) -> Compiled:
-    """One CUDA graph of the net for the shapes of `example`, a launch for all of its kernels; in float32, no TF32."""
+    """One CUDA graph of the net for the shapes of `example`, a launch for all of its kernels; in float32, no TF32.
+
+    Raises UserError where PyTorch sees no GPU.
+    """
+    if not torch.cuda.is_available():
+        raise UserError("sampling.backend: cuda needs a torch with CUDA that sees a GPU; say auto or torch")
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
-    net, buffers = net.eval().to("cuda"), [torch.zeros_like(x, device="cuda") for x in example]
+    net, buffers = copy.deepcopy(net).eval().to("cuda"), [torch.zeros_like(x, device="cuda") for x in example]
     graph, beside = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     with torch.no_grad():
         # what libraries set up at their first calls must not be captured (PyTorch's notes on CUDA graphs)
@@ -61,23 +65,27 @@ def cuda(net: nn.Module, example: tuple[Tensor, ...], threads: int) -> Compiled:
         torch.cuda.current_stream().wait_stream(beside)
         with torch.cuda.graph(graph):
             result = net(*buffers)
-    return with_buffers(buffers, graph.replay, result)
+
+    def replay(net: nn.Module = net) -> None:  # the graph reads the net's weights, but does not keep them
+        graph.replay()
+
+    return with_buffers(buffers, replay, result)
 
 
 def with_buffers(buffers: list[Tensor], compute: Callable[[], object], result: Tensor) -> Compiled:
     """Of what computes from fixed buffers into a fixed result: a function of tensors that returns a new one on the CPU.
 
-    Raises ValueError where an input has neither as many rows as there are images nor as many as its buffer.
+    Raises ValueError where an input's shape is not its buffer's, or that of the first so many rows, the same in all.
     """
 
     def run(*inputs: Tensor) -> Tensor:
         n = len(inputs[0])
         for buffer, x in zip(buffers, inputs, strict=True):
-            if len(x) not in (n, len(buffer)):
-                raise ValueError(f"{len(x)} values for {n} images, compiled for {len(buffer)}")
+            if x.shape not in (buffer.shape, buffer[:n].shape):
+                raise ValueError(f"{tuple(x.shape)} for {n} images, compiled for {tuple(buffer.shape)}")
             buffer[: len(x)] = x
         compute()
-        return torch.empty_like(result[:n], device="cpu").copy_(result[:n])
+        return result[:n].to("cpu", copy=True)
 
     return run
 
@@ -98,20 +106,3 @@ def one_by_one(net: nn.Module) -> Compiled:
 def device(backend: str | None) -> str:
     """Where a backend computes: the GPU's name, or cpu."""
     return torch.cuda.get_device_name() if backend == "cuda" else "cpu"
-
-
-def resolve(backend: str) -> str:
-    """The backend that `auto` means here, or the one named. Raises UserError where it cannot run.
-
-    `auto` leaves the GPU alone: `cuda` has not been run on one yet.
-    """
-    installed = importlib.util.find_spec("openvino") is not None
-    if backend == "auto":
-        return "openvino" if installed else "torch"
-    if backend.startswith("openvino") and not installed:
-        raise UserError("sampling.backend: openvino is not installed; `pip install openvino`, or say torch or auto")
-    if backend == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "sampling.backend: cuda needs an NVIDIA GPU and a torch with CUDA, which sees none here; say auto or torch"
-        )
-    return backend

@@ -13,7 +13,7 @@ def handle_in_a_thread(number: signal.Signals) -> None:
     main thread may hold, as Snakemake's for SIGTERM does, would wait for ever.
     """
     handler = signal.getsignal(number)
-    if not callable(handler):  # the default: the process just ends
+    if not callable(handler):  # the default, or ignored
         return
     received: queue.SimpleQueue[Any] = queue.SimpleQueue()  # the one queue whose put() is safe in a handler
 

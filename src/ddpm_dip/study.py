@@ -3,10 +3,8 @@
 No torch here: the workflow imports it whenever it is parsed.
 """
 
-import importlib.util
 import itertools
 import math
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,22 +51,6 @@ class Cell(NamedTuple):
     @property
     def uses_dip(self) -> bool:
         return self.start.startswith("dip")
-
-
-def sampling_backend(config: dict, *, own_environments: bool) -> str:
-    """The backend that the study samples on: the one it names, or what `auto` means here.
-
-    own_environments: each rule has one, with OpenVINO in it. Raises UserError where the backend cannot run here.
-    """
-    backend = config["sampling"]["backend"]
-    has_openvino = own_environments or importlib.util.find_spec("openvino") is not None
-    if backend == "auto":
-        return "openvino" if has_openvino else "torch"
-    if backend.startswith("openvino") and not has_openvino:
-        raise UserError("sampling.backend: openvino is not installed; `pip install openvino`, or say torch or auto")
-    if backend == "cuda" and shutil.which("nvidia-smi") is None:
-        raise UserError("sampling.backend: cuda needs an NVIDIA GPU; no nvidia-smi is found here; say auto or torch")
-    return backend
 
 
 def check(config: dict, schema_path: Path | str) -> None:

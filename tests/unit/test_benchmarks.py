@@ -94,7 +94,7 @@ def test_training(tmp_path):
 
 @pytest.mark.slow
 def test_loss_curves(tmp_path):
-    options = ("--rounds", 2, "--epochs", 2, "--images", 6, "--batch-size", 4)
+    options = ("--seeds", 2, "--epochs", 2, "--images", 6, "--batch-size", 4)
     table, rounds = tables("loss_curves", tmp_path, *options)
     assert list(table["epoch"]) == [1, 2] and len(rounds) == 8
     assert table[["original", "ours"]].to_numpy().min() > 0.1 and np.isfinite(table["gap_ses"]).all()
@@ -102,14 +102,20 @@ def test_loss_curves(tmp_path):
 
 @pytest.mark.slow
 def test_study(tmp_path):
-    done = run("study.py", "--study", ROOT / "tests/workflow/micro.yaml", "--cores", 2, "--output", tmp_path)
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("{ sampling: { backend: openvino } }")
+    micro = ROOT / "tests/workflow/micro.yaml"
+    done = run("study.py", "--study", micro, overlay, "--cores", 2, "--output", tmp_path)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "study.csv").set_index("stage")
-    assert {"train", "sample", "evaluate", "time_sampling", "report", "snakemake", "waiting"} <= set(table.index)
-    assert table.loc["sample", "jobs"] == 2 and table.loc["sample", "compile_cpu_s"] > 0
-    assert table["share"].between(0, 1).all() and table["share"].sum() == pytest.approx(1)
-    scripts = table.drop(["snakemake", "waiting"])
+    jobs = {"prepare_data": 1, "fit_dip": 1, "train": 2, "sample": 3, "evaluate": 3, "time_sampling": 2, "report": 1}
+    assert table.loc[list(jobs), "jobs"].to_dict() == jobs
+    making = table["compile_cpu_s"].dropna()
+    assert set(making.index[making > 0]) == {"sample", "time_sampling"}
+    scripts = table.drop(["snakemake", "rest"])
     assert (scripts["start_cpu_s"] > 0).all() and (scripts["wall_s"] > 0).all()
+    assert (scripts["cpu_s"] < 1.1 * scripts["wall_s"] * 2).all()  # two threads at most
+    assert table["share"].between(0, 1).all()
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import ddpm_dip.torchvision_import  # noqa: F401, before torchvision
-from ddpm_dip import backends, files, generation, provenance, warm_starts
+from ddpm_dip import backend_choice, backends, files, generation, provenance, warm_starts
 from ddpm_dip.diffusion import linear_schedule, respaced_timesteps, truncated_timesteps
 from ddpm_dip.dip_pass import resize
 from ddpm_dip.errors import UserError
@@ -31,7 +31,7 @@ BACKENDS = [
     pytest.param(
         "openvino",
         marks=pytest.mark.skipif(
-            backends.resolve("auto") != "openvino", reason="openvino is not installed (pip install openvino)"
+            backend_choice.resolve("auto") != "openvino", reason="openvino is not installed (pip install openvino)"
         ),
     ),
     pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")),
@@ -287,13 +287,17 @@ def test_a_backend_runs_the_net_and_keeps_earlier_results(name, backend):
         torch.testing.assert_close(first, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_one_timestep_where_each_image_has_its_own_is_refused():
-    run = backends.openvino(lively_unet(), (torch.zeros(4, *SHAPE), torch.zeros(4).long()), 1)
-    with pytest.raises(ValueError, match="1 values for 3 images, compiled for 4"):
-        run(torch.zeros(3, *SHAPE), torch.tensor([5]))
+@pytest.mark.parametrize("shape", [(1,), (5,)], ids=["one-for-all", "too-many"])
+def test_inputs_of_another_shape_than_compiled_for_are_refused(shape):
+    run = backends.with_buffers([torch.zeros(4, 3, 2, 2), torch.zeros(4)], lambda: None, torch.zeros(4, 3, 2, 2))
+    run(torch.zeros(2, 3, 2, 2), torch.zeros(2))
+    with pytest.raises(ValueError, match=r"\(.*,\) for 3 images, compiled for \(4,\)"):
+        run(torch.zeros(3, 3, 2, 2), torch.zeros(shape))
+    with pytest.raises(ValueError, match=r"\(3, 1, 2, 2\) for 3 images"):
+        run(torch.zeros(3, 1, 2, 2), torch.zeros(3))
 
 
-@pytest.mark.skipif(backends.resolve("auto") != "openvino", reason="openvino is not installed")
+@pytest.mark.skipif(backend_choice.resolve("auto") != "openvino", reason="openvino is not installed")
 def test_openvino_reports_to_nobody():
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT / "src")!r})
@@ -308,18 +312,21 @@ assert not [name for name in sys.modules if name.startswith("openvino_telemetry.
 
 
 def test_backend_auto_and_a_missing_openvino(monkeypatch):
-    assert backends.resolve("torch") == "torch"
-    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
-    assert backends.resolve("auto") == "torch"
+    assert backend_choice.resolve("torch") == "torch"
+    monkeypatch.setattr(backend_choice.importlib.util, "find_spec", lambda name: None)
+    assert backend_choice.resolve("auto") == "torch"
     with pytest.raises(UserError, match=r"sampling\.backend: openvino is not installed"):
-        backends.resolve("openvino")
+        backend_choice.resolve("openvino")
 
 
 def test_cuda_without_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"sampling\.backend: cuda needs a torch with CUDA"):
+        compiled("cuda", 1)
+    monkeypatch.setattr(backend_choice.shutil, "which", lambda name: None)
     with pytest.raises(UserError, match=r"sampling\.backend: cuda needs an NVIDIA GPU"):
-        backends.resolve("cuda")
-    assert backends.device("torch") == "cpu"
+        backend_choice.resolve("cuda")
+    assert backend_choice.resolve("openvino", own_environments=True) == "openvino" and backends.device("torch") == "cpu"
 
 
 # --- ddim ---

@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from snakemake.exceptions import WorkflowError
 
-from ddpm_dip import code, data, errors, files, provenance, signals, study
+from ddpm_dip import backend_choice, code, data, errors, files, provenance, signals, study
 
 # with --use-conda the environment's own interpreter, else the one that runs Snakemake
 CONDA = "conda" in {
@@ -24,7 +24,9 @@ CONDA = "conda" in {
 
 try:
     study.check(config, ROOT / "workflow/schemas/config.schema.yaml")
-    BACKEND = study.sampling_backend(config, own_environments=CONDA)
+    BACKEND = backend_choice.resolve(
+        config["sampling"]["backend"], own_environments=CONDA
+    )
     RESULTS = f"results/{config['study']}"
     # One run a study at a time: the lock is the process's own, so that a killed run leaves none behind.
     LOCK = files.lock(RESULTS) if workflow.is_main_process else None

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 import numpy as np
 import torch
 
-from ddpm_dip import backends, errors, files, gan_sampling, generation, interpolation, provenance
+from ddpm_dip import backend_choice, backends, errors, files, gan_sampling, generation, interpolation, provenance
 from ddpm_dip.diffusion import linear_schedule, respaced_timesteps, truncated_timesteps
 from ddpm_dip.noise import keyed_noise
 from ddpm_dip.sampling import ancestral, ddim
@@ -67,7 +67,7 @@ def main() -> None:
     else:
         image_shape = generation.image_shape_of(weights)
         latents = between("latents", image_shape)
-        backend = backends.resolve(args.backend)
+        backend = backend_choice.resolve(args.backend)
         net = generation.load_unet(weights, image_shape, backend, args.points, args.threads)
         schedule, strips = linear_schedule(), []
         for pair, x in enumerate(latents.split(args.points)):

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 import numpy as np
 import torch
 
-from ddpm_dip import backends, errors, files, generation, provenance, warm_starts
+from ddpm_dip import backend_choice, backends, errors, files, generation, provenance, warm_starts
 
 BATCH = 64
 FRAMES = 40  # of the first SHOWN samples, for the denoising GIFs
@@ -48,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     job = provenance.Job(args.stamp, __file__)
-    args.backend = backends.resolve(args.backend)
+    args.backend = backend_choice.resolve(args.backend)
     torch.set_num_threads(args.threads)
     train = files.read_npz(job.input(args.data))["train"]
     image_shape = train.shape[1:]
@@ -96,7 +96,7 @@ def main() -> None:
         args.output,
         spec={key: getattr(args, key) for key in ("start", "passes", "sampler", "steps", "clip_x0", "n")},
         seed=args.seed,
-        device=backends.device(args.backend),
+        device=backends.device(None if alone else args.backend),
         backend=args.backend,
         threads=args.threads,
     )

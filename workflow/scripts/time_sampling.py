@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 import numpy as np
 import torch
 
-from ddpm_dip import backends, errors, files, generation, provenance, warm_starts
+from ddpm_dip import backend_choice, backends, errors, files, generation, provenance, warm_starts
 
 COLUMNS = ("method", "passes", "steps", "batch", "device", "backend", "median_s", "q1_s", "q3_s", "repeats")
 WARM_UP_STEPS = 3
@@ -38,8 +38,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     job = provenance.Job(args.stamp, __file__)
-    backend = backends.resolve(args.backend)
-    device = backends.device(backend)
+    backend = backend_choice.resolve(args.backend)
+    device = backends.device(backend if args.steps else None)  # the DIP net's is the CPU
     torch.set_num_threads(args.threads)
     train = files.read_npz(job.input(args.data))["train"]
     weights, dip = job.input(args.weights), job.input(args.dip)
