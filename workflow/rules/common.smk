@@ -15,7 +15,16 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from snakemake.exceptions import WorkflowError
 
-from ddpm_dip import backend_choice, code, data, errors, files, provenance, signals, study
+from ddpm_dip import (
+    backend_choice,
+    code,
+    data,
+    errors,
+    files,
+    provenance,
+    signals,
+    study,
+)
 
 # with --use-conda the environment's own interpreter, else the one that runs Snakemake
 CONDA = "conda" in {
