@@ -23,6 +23,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
 from PIL import Image, ImageDraw, ImageFont
 
 from . import display as displays
@@ -713,7 +714,9 @@ def _mosaic(images: dict, rows: list, blocks: list, row: str, block: str, title:
     images: (row, block) -> (columns, H, W, 3) uint8. A block named "" has no heading.
     """
     height, width = next(iter(images.values())).shape[1:3]
-    left = 40 + 11 * max(len(_key_label(at, row)) for at in rows)
+    labels = [_key_label(at, row) for at in rows]
+    widest = max(TextPath((0, 0), label, size=10).get_extents().width for label in labels)  # in points
+    left = 30 + round(widest * DPI / 72)
     top, gap, between = 92 if any(blocks) else 56, 4, 26
     room = (1500 - left - between * len(blocks)) // (len(blocks) * columns)
     scale = max(1, min(room, max(96, 2 * width)) // width)
@@ -746,9 +749,9 @@ def _mosaic(images: dict, rows: list, blocks: list, row: str, block: str, title:
                 large = _enlarge(image, scale)
                 x = x0 + index * tile_w
                 canvas[y0 : y0 + height * scale, x : x + width * scale] = large
-    for line, at in enumerate(rows):
+    for line, label in enumerate(labels):
         y = 1 - (top + (line + 0.5) * tile_h) / total_h
-        text((left - 12) / total_w, y, _key_label(at, row), ha="right", fontsize=10)
+        text((left - 12) / total_w, y, label, ha="right", fontsize=10)
     fig.figimage(canvas, zorder=-1)
     return fig
 

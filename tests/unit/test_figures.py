@@ -208,6 +208,15 @@ def test_a_strip_of_arms_repeats_dip_alone_beside_every_k(tmp_path):
     assert {"DDPM", "DIP(2) alone"} <= set(labels) and "not run" not in labels
 
 
+@pytest.mark.parametrize("start", ["noise", "mean-image", "a-start-with-quite-a-long-name"])
+def test_a_strips_labels_are_whole(start, tmp_path):
+    cell = {"start": start, "passes": 0, "steps": 200}
+    figure = figures.strip([write_samples(tmp_path, **cell)])
+    figure.canvas.draw()
+    edges = [text.get_window_extent() for text in figure.texts]
+    assert min(edge.x0 for edge in edges) >= 0 and max(edge.x1 for edge in edges) <= figure.bbox.x1
+
+
 def test_a_strip_refuses_two_models_and_says_what_was_not_run(tmp_path):
     inputs = [write_samples(tmp_path, model=model) for model in made_study.MODELS]
     with pytest.raises(UserError, match="one model a strip"):
