@@ -18,8 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import torch
 
-from ddpm_dip import errors, files
+from ddpm_dip import backends, errors, files
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTROL = "control"
@@ -39,6 +40,16 @@ def parser(doc: str, rounds: int | None = None, threads: bool = True) -> argpars
     return options
 
 
+def add_device(options: argparse.ArgumentParser) -> None:
+    options.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where all arms compute")
+
+
+def prepare(device: str) -> None:
+    """float32 on a GPU as on the CPU, for all arms. Raises UserError where there is none."""
+    if device == "cuda":
+        backends.prepare_gpu("--device")
+
+
 def cpu_seconds() -> float:
     """Of this process and of those of its children that have ended."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -54,11 +65,19 @@ def take_turns(arms: dict[str, Callable[[], object]], rounds: int, **keys: objec
     rows = []
     for turn in range(-1, rounds):
         for arm in list(arms) if turn % 2 == 0 else reversed(arms):
+            settle()
             cpu, begin = cpu_seconds(), time.perf_counter()
-            arms[arm]()  # on a CPU the result is there when the call returns
+            arms[arm]()
+            settle()
             row = {"seconds": time.perf_counter() - begin, "cpu_seconds": cpu_seconds() - cpu}
             rows.append(keys | {"arm": arm, "round": turn} | row | {"load": round(os.getloadavg()[0], 2)})
     return [row for row in rows if row["round"] >= 0]
+
+
+def settle() -> None:
+    """Wait for a GPU; on a CPU the result is there when a call returns."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def summary(rows: list[dict], keys: list[str], baseline: str, work: str) -> pd.DataFrame:

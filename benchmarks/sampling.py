@@ -4,7 +4,8 @@ Arms, on a U-Net hw4 for 1x28x28:
   eager           the baseline: a plain PyTorch loop as the original writes it, in float32
   control         the same once more: the machine's noise
   diffusers       diffusers' DDPMPipeline and DDPMScheduler around the same net
-  ours-BACKEND    generation.generate with each installed CPU backend, its keyed noise and warm start counted in
+  ours-BACKEND    generation.generate with each installed backend of the device, its keyed noise and warm start
+                  counted in
   original        with --original FOLDER: the real original code. FOLDER holds a file original.py with a function
                   sample(n, steps) that runs the last `steps` steps of its chain for n images and returns them as a
                   tensor (n, 1, 28, 28); network and weights are its own affair, torch.set_num_threads is ours
@@ -37,6 +38,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ddpm_dip import backend_choice, backends, errors, files, generation, sampling, torchvision_import, warm_starts  # noqa: F401
 from ddpm_dip.diffusion import linear_schedule, truncated_timesteps
 from ddpm_dip.networks import build_unet
+from ddpm_dip.networks.unet import tabulate_time
 from ddpm_dip.noise import keyed_noise
 
 # isort: split
@@ -56,9 +58,10 @@ def eager(net: nn.Module, x: Tensor, steps: int, noise: Callable[[int, Tensor], 
     betas = torch.linspace(1e-4, 0.02, 1000)
     alphas = 1 - betas
     alphas_cumprod = torch.cumprod(alphas, 0)
+    betas, alphas, alphas_cumprod = (values.to(x.device) for values in (betas, alphas, alphas_cumprod))
     with torch.no_grad():
         for t in reversed(range(steps)):
-            predicted = net(x, torch.full((len(x),), t))
+            predicted = net(x, torch.full((len(x),), t, device=x.device))
             x = (x - betas[t] / (1 - alphas_cumprod[t]).sqrt() * predicted) / alphas[t].sqrt()
             if t > 0:
                 x = x + betas[t].sqrt() * noise(t, x)
@@ -78,7 +81,7 @@ def diffusers_pipeline(net: nn.Module) -> DDPMPipeline:
             super().__init__()
 
         def forward(self, x: Tensor, t: Tensor) -> SimpleNamespace:
-            return SimpleNamespace(sample=self.net(x, t.expand(len(x))))
+            return SimpleNamespace(sample=self.net(x, t.to(x.device).expand(len(x))))
 
     # fixed_large: sigma_t^2 = beta_t
     scheduler = Truncated(1000, 1e-4, 0.02, "linear", variance_type="fixed_large", clip_sample=False)
@@ -97,7 +100,7 @@ def diffusers_chain(net: nn.Module, x: Tensor, steps: int, noise: Callable[[int,
         for t in scheduler.timesteps:
             given = noise(int(t), x) if t > 0 else None
             with mock.patch.object(scheduling_ddpm, "randn_tensor", lambda *_, given=given, **__: given):
-                x = scheduler.step(net(x, t.expand(len(x))), t, x).prev_sample
+                x = scheduler.step(net(x, t.to(x.device).expand(len(x))), t, x).prev_sample
     return x
 
 
@@ -130,15 +133,22 @@ def load_net(weights: Path | None) -> nn.Module:
     return net.eval()
 
 
-def installed() -> list[str]:
-    """The package's backends for the CPU that can run here."""
+def installed(device: str) -> list[str]:
+    """The package's backends for `device` that can run here."""
+    if device == "cuda":
+        return list(backends.CUDA)
     has_openvino = backend_choice.resolve("auto") == "openvino"
-    return [name for name in backends.BACKENDS if name != "cuda" and (has_openvino or not name.startswith("openvino"))]
+    names = [name for name in backends.BACKENDS if name not in backends.CUDA]
+    return [name for name in names if has_openvino or not name.startswith("openvino")]
 
 
-def compiled(backend: str, net: nn.Module, batch: int, threads: int) -> Callable[[Tensor, Tensor], Tensor]:
-    example = (torch.zeros(batch, *SHAPE), torch.zeros(1, dtype=torch.int64))
-    return backends.BACKENDS[backend](copy.deepcopy(net), example, threads)
+def compiled(backend: str, net: nn.Module, batch: int, threads: int) -> dict[str, Callable]:
+    """The net, or the whole step of a GPU, as `generate` takes it."""
+    net, x, t = tabulate_time(copy.deepcopy(net).cpu()), torch.zeros(batch, *SHAPE), torch.zeros(1, dtype=torch.int64)
+    if backend in backends.CUDA:
+        step = sampling.ReverseStep(net, linear_schedule(), clip_x0=False)
+        return {"net": None, "step": backends.cuda_graph(step, (x, t, x), backends.CUDA[backend])}
+    return {"net": backends.BACKENDS[backend](net, (x, t), threads)}
 
 
 def context_for(batch: int, steps: int) -> warm_starts.Context:
@@ -146,13 +156,21 @@ def context_for(batch: int, steps: int) -> warm_starts.Context:
     return generation.make_context(blank, range(batch), steps=steps, passes=0, seed=SEED, dip=None)
 
 
+def on(device: str, net: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """`net`, its timesteps brought to the device."""
+    return lambda x, t: net(x, t.to(device))
+
+
 @torch.no_grad()
 def convolve(images: Tensor, kernels: Tensor) -> Tensor:
     return nn.functional.conv2d(images, kernels, padding=1)
 
 
-def timed_arms(net: nn.Module, batch: int, steps: int, threads: int, original: Callable | None) -> dict[str, Callable]:
+def timed_arms(
+    net: nn.Module, batch: int, steps: int, threads: int, original: Callable | None, device: str
+) -> dict[str, Callable]:
     torch.set_num_threads(threads)
+    net = net.to(device)
     pipeline, start = diffusers_pipeline(net), warm_starts.find("noise")
 
     def ours(backend: str) -> Callable:
@@ -161,41 +179,49 @@ def timed_arms(net: nn.Module, batch: int, steps: int, threads: int, original: C
 
         def sample() -> None:
             torch.set_num_threads(mine)
-            generation.generate(start, context_for(batch, steps), run)
+            generation.generate(start, context_for(batch, steps), **run)
             torch.set_num_threads(threads)
 
         return sample
 
     arms = {
-        "eager": lambda: eager(net, torch.randn(batch, *SHAPE), steps, lambda t, x: torch.randn_like(x)),
+        "eager": lambda: eager(net, torch.randn(batch, *SHAPE, device=device), steps, lambda t, x: torch.randn_like(x)),
         "diffusers": lambda: pipeline(batch, num_inference_steps=steps, output_type="np"),
     }
-    arms |= {f"ours-{backend}": ours(backend) for backend in installed()}
+    arms |= {f"ours-{backend}": ours(backend) for backend in installed(device)}
     torch.set_num_threads(threads)
     if original:
         arms["original"] = lambda: original(batch, steps)
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        images, kernels = (torch.randn(shape).to(dtype) for shape in (PEAK, (PEAK[1], PEAK[1], 3, 3)))
+        images, kernels = (torch.randn(shape).to(device, dtype) for shape in (PEAK, (PEAK[1], PEAK[1], 3, 3)))
         arms[f"peak-{name}"] = partial(convolve, images.contiguous(memory_format=torch.channels_last), kernels)
     return arms
 
 
-def accuracy(net: nn.Module, batch: int, steps: int, threads: int) -> pd.DataFrame:
+def accuracy(net: nn.Module, batch: int, steps: int, threads: int, device: str) -> pd.DataFrame:
     """Distance of each arm's final images from float64's, on the same start and noise."""
     torch.set_num_threads(threads)
     x, schedule = keyed_noise(SEED, "latents", range(batch), SHAPE), linear_schedule()
     timesteps = truncated_timesteps(steps)
 
     def noise(t: int, _: Tensor | None = None) -> Tensor:
-        return keyed_noise(SEED, "ancestral", range(batch), SHAPE, t)
+        return keyed_noise(SEED, "ancestral", range(batch), SHAPE, t).to(device)
 
+    def noises(t: Tensor) -> Tensor:
+        return torch.stack([noise(int(one)) for one in t])
+
+    net, x = net.to(device), x.to(device)
     with torch.inference_mode():
         double = copy.deepcopy(net).double()
-        exact = sampling.ancestral(double, x.double(), timesteps, schedule, lambda t: noise(t).double())
+        exact = sampling.ancestral(on(device, double), x.double(), timesteps, schedule, lambda t: noise(t).double())
         ends = {"eager": eager(net, x, steps, noise), "diffusers": diffusers_chain(net, x, steps, noise)}
-        for backend in installed():
+        for backend in installed(device):
             run = compiled(backend, net, batch, threads)
-            ends[f"ours-{backend}"] = sampling.ancestral(run, x, timesteps, schedule, noise)
+            if device == "cuda":
+                end = sampling.ancestral_on_device(run["step"], x, timesteps, noises)
+            else:
+                end = sampling.ancestral(run["net"], x, timesteps, schedule, noise)
+            ends[f"ours-{backend}"] = end
     rows = []
     for arm, end in ends.items():
         error = end.double() - exact
@@ -204,11 +230,12 @@ def accuracy(net: nn.Module, batch: int, steps: int, threads: int) -> pd.DataFra
     for kind in ("max", "rms"):
         table[f"{kind}_over_eager"] = table[f"{kind}_error"] / table[f"{kind}_error"][0]
     size = exact.pow(2).mean().sqrt().item()
-    return table.assign(rms_of_images=size, steps=steps, batch=batch, threads=threads, device="cpu")
+    return table.assign(rms_of_images=size, steps=steps, batch=batch, threads=threads, device=device)
 
 
 def main() -> None:
     parser = common.parser(__doc__, rounds=7)
+    common.add_device(parser)
     parser.add_argument("--weights", type=Path, help="weights.safetensors of a trained hw4 (default: random ones)")
     parser.add_argument("--batches", type=errors.at_least(1), nargs="+", default=[1, 64])
     parser.add_argument(
@@ -220,6 +247,7 @@ def main() -> None:
     args = parser.parse_args()
     if max(args.steps, args.timed_steps) > 1000:
         parser.error("the chain has 1000 steps")
+    common.prepare(args.device)
     original = load_original(args.original) if args.original else None
     net = load_net(args.weights)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -230,8 +258,15 @@ def main() -> None:
     for threads in args.threads:
         for batch in args.batches:
             steps = max(4, args.timed_steps // batch) if args.timed_steps > 4 else args.timed_steps
-            keys = {"batch": batch, "threads": threads, "device": "cpu", "steps": steps, "image_steps": batch * steps}
-            rows += common.take_turns(timed_arms(net, batch, steps, threads, original), args.rounds, **keys)
+            keys = {
+                "batch": batch,
+                "threads": threads,
+                "device": args.device,
+                "steps": steps,
+                "image_steps": batch * steps,
+            }
+            arms = timed_arms(net, batch, steps, threads, original, args.device)
+            rows += common.take_turns(arms, args.rounds, **keys)
     for row in rows:
         peak = row["arm"].startswith("peak")
         row["flop"] = PEAK_FLOP if peak else flop * row["image_steps"]
@@ -244,14 +279,14 @@ def main() -> None:
     peaks = table["arm"].str.startswith("peak")
     of_samplers = [c for c in table if c.startswith(("us", "cpu_us", "ratio", "cpu_ratio"))] + ["steps"]
     table.loc[peaks, of_samplers] = float("nan")
-    exact = accuracy(net, args.accuracy_batch, args.steps, args.threads[0])
+    exact = accuracy(net, args.accuracy_batch, args.steps, args.threads[0], args.device)
 
     common.show(f"Sampling hw4 1x28x28, {flop / 1e6:.1f} MFLOP per image and step: microseconds", table[~peaks])
     common.show(f"The machine's peak: a convolution of {PEAK[1]} channels", table[peaks])
     common.show(f"After {args.steps} steps, against float64 with the same noise", exact)
     common.write(args.output, "sampling", table, rows)
     files.write_text(args.output / "sampling-accuracy.csv", exact.to_csv(index=False))
-    title = "Sampling, U-Net hw4, 1x28x28, device cpu"
+    title = f"Sampling, U-Net hw4, 1x28x28, device {args.device}"
     common.chart(args.output / "sampling.png", title, table[~peaks], KEYS, "eager")
 
 

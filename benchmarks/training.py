@@ -14,6 +14,7 @@ own: `loss` is the mean of the last of so many `epochs`.
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
@@ -71,18 +72,19 @@ class Pictures(Dataset):
         return self.transform(Image.fromarray(self.images[index])), 0
 
 
-def original(batches: Iterable, seed: int = SEED) -> Callable[[], float]:
+def original(batches: Iterable, seed: int = SEED, device: str = "cpu") -> Callable[[], float]:
     """The original's training on (images, label) batches: each call a pass over them, which returns the mean loss."""
     torch.manual_seed(seed)
-    net = build_unet("hw4", SHAPE)
+    net = build_unet("hw4", SHAPE).to(device)
     optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], LR)
-    alphas_cumprod = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)
+    alphas_cumprod = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0).to(device)
 
     def run() -> float:
         total, count = 0.0, 0
         for x_0, _ in batches:
+            x_0 = x_0.to(device)
             noise = torch.randn_like(x_0)
-            t = torch.randint(0, 1000, (len(x_0),))
+            t = torch.randint(0, 1000, (len(x_0),), device=device)
             alpha_cumprod = alphas_cumprod[t].view(-1, 1, 1, 1)
             x_t = alpha_cumprod.sqrt() * x_0 + (1 - alpha_cumprod).sqrt() * noise
             loss = nn.functional.mse_loss(net(x_t, t), noise)
@@ -95,10 +97,10 @@ def original(batches: Iterable, seed: int = SEED) -> Callable[[], float]:
     return run
 
 
-def ours(images: np.ndarray, batch: int, seed: int = SEED) -> Callable[[], float]:
+def ours(images: np.ndarray, batch: int, seed: int = SEED, device: str = "cpu") -> Callable[[], float]:
     """train.py's training: each call a `training.train_epoch` on `images`, which returns the mean loss."""
-    trainer = training.start("hw4", SHAPE, lr=LR, seed=seed, weights="last", ema_decay=0.0)
-    tensor, schedule = to_model_range(images), linear_schedule()
+    trainer = training.start("hw4", SHAPE, lr=LR, seed=seed, weights="last", ema_decay=0.0, device=device)
+    tensor, schedule = to_model_range(images).to(device), linear_schedule()
 
     def run() -> float:
         training.train_epoch(trainer, tensor, schedule, batch)
@@ -107,15 +109,17 @@ def ours(images: np.ndarray, batch: int, seed: int = SEED) -> Callable[[], float
     return run
 
 
-def arms_of(part: str, images: np.ndarray, batch: int, workers: list[int]) -> dict[str, Callable[[], float]]:
+def arms_of(
+    part: str, images: np.ndarray, batch: int, workers: list[int], device: str
+) -> dict[str, Callable[[], float]]:
     """Fresh nets each time, so that the loss after so many rounds says the same everywhere."""
-    pictures = Pictures(images)
+    pictures, there, mine = Pictures(images), partial(original, device=device), partial(ours, device=device)
     if part == "step":
         first = next(iter(DataLoader(pictures, batch)))
-        return {"original": original([first]), "ours": ours(images[:batch], batch), common.CONTROL: original([first])}
+        return {"original": there([first]), "ours": mine(images[:batch], batch), common.CONTROL: there([first])}
     loaders = {n: DataLoader(pictures, batch, shuffle=True, num_workers=n) for n in workers}
-    arms = {f"original-{n}-workers" if n else "original": original(loader) for n, loader in loaders.items()}
-    return arms | {"ours": ours(images, batch), common.CONTROL: original(loaders[0])}
+    arms = {f"original-{n}-workers" if n else "original": there(loader) for n, loader in loaders.items()}
+    return arms | {"ours": mine(images, batch), common.CONTROL: there(loaders[0])}
 
 
 def keeping(losses: list[float], run: Callable[[], float]) -> Callable[[], None]:
@@ -124,6 +128,7 @@ def keeping(losses: list[float], run: Callable[[], float]) -> Callable[[], None]
 
 def main() -> None:
     parser = common.parser(__doc__, rounds=5)
+    common.add_device(parser)
     parser.add_argument("--images", type=errors.at_least(1), default=640, help="of an epoch")
     parser.add_argument("--batch-size", type=errors.at_least(1), default=128)
     parser.add_argument(
@@ -131,17 +136,18 @@ def main() -> None:
     )
     parser.add_argument("--root", help="folder of MNIST's original files (default: made images)")
     args = parser.parse_args()
+    common.prepare(args.device)
     images = mnist(args.root, args.images) if args.root else made_images(args.images)
 
     rows, ends = [], []
     for threads in args.threads:
         torch.set_num_threads(threads)
         for part in ("step", "epoch"):
-            runs = arms_of(part, images, args.batch_size, [0, *args.workers])
+            runs = arms_of(part, images, args.batch_size, [0, *args.workers], args.device)
             losses: dict[str, list[float]] = {name: [] for name in runs}
             arms = {name: keeping(losses[name], run) for name, run in runs.items()}
             count = args.images if part == "epoch" else min(args.batch_size, args.images)
-            keys = {"part": part, "threads": threads, "device": "cpu", "batch": args.batch_size, "images": count}
+            keys = {"part": part, "threads": threads, "device": args.device, "batch": args.batch_size, "images": count}
             rows += common.take_turns(arms, args.rounds, **keys)
             ends += [
                 {"part": part, "threads": threads, "arm": name, "loss": values[-1], "epochs": len(values)}
@@ -152,7 +158,7 @@ def main() -> None:
 
     common.show("Training hw4 1x28x28: microseconds per image", table)
     common.write(args.output, "training", table, rows)
-    title = f"Training, U-Net hw4, 1x28x28, batch {args.batch_size}, device cpu"
+    title = f"Training, U-Net hw4, 1x28x28, batch {args.batch_size}, device {args.device}"
     common.chart(args.output / "training.png", title, table, KEYS, "original")
 
 

@@ -44,19 +44,24 @@ def openvino(net: nn.Module, example: tuple[Tensor, ...], threads: int, precisio
     return with_buffers(buffers, partial(request.infer, share_outputs=True), result)
 
 
-def cuda(net: nn.Module, example: tuple[Tensor, ...], threads: int) -> Compiled:
-    """One CUDA graph of the net for the shapes of `example`, a launch for all of its kernels; in float32, no TF32.
+def cuda(net: nn.Module, example: tuple[Tensor, ...], threads: int, precision: str = "f32") -> Compiled:
+    """`cuda_graph`, from CPU tensors to a CPU tensor."""
+    torch.set_num_threads(threads)
+    run = cuda_graph(net, example, precision)
+    return lambda *inputs: run(*inputs).cpu()
 
+
+def cuda_graph(net: nn.Module, example: tuple[Tensor, ...], precision: str = "f32") -> Compiled:
+    """One CUDA graph of the net for the shapes of `example`, a launch for all of its kernels; the result stays there.
+
+    precision: f32; tf32, of convolutions and matrix products; bf16, of what autocast leaves to it.
     Raises UserError where PyTorch sees no GPU.
     """
-    if not torch.cuda.is_available():
-        raise UserError("sampling.backend: cuda needs a torch with CUDA that sees a GPU; say auto or torch")
-    torch.set_num_threads(threads)
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
+    prepare_gpu("sampling.backend", tf32=precision == "tf32")
     net, buffers = copy.deepcopy(net).eval().to("cuda"), [torch.zeros_like(x, device="cuda") for x in example]
     graph, beside = torch.cuda.CUDAGraph(), torch.cuda.Stream()
-    with torch.no_grad():
+    autocast = torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
+    with torch.no_grad(), autocast:
         # what libraries set up at their first calls must not be captured (PyTorch's notes on CUDA graphs)
         beside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(beside):
@@ -64,7 +69,7 @@ def cuda(net: nn.Module, example: tuple[Tensor, ...], threads: int) -> Compiled:
                 net(*buffers)
         torch.cuda.current_stream().wait_stream(beside)
         with torch.cuda.graph(graph):
-            result = net(*buffers)
+            result = net(*buffers).float()
 
     def replay(net: nn.Module = net) -> None:  # the graph reads the net's weights, but does not keep them
         graph.replay()
@@ -72,8 +77,19 @@ def cuda(net: nn.Module, example: tuple[Tensor, ...], threads: int) -> Compiled:
     return with_buffers(buffers, replay, result)
 
 
+def prepare_gpu(key: str, tf32: bool = False) -> None:
+    """Convolutions on the GPU deterministic, and in float32 unless `tf32`. Raises UserError where PyTorch sees no GPU.
+
+    key: the setting that asked for one.
+    """
+    if not torch.cuda.is_available():
+        raise UserError(f"{key}: cuda needs a torch with CUDA that sees a GPU; this one sees none")
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.deterministic = True
+
+
 def with_buffers(buffers: list[Tensor], compute: Callable[[], object], result: Tensor) -> Compiled:
-    """Of what computes from fixed buffers into a fixed result: a function of tensors that returns a new one on the CPU.
+    """Of what computes from fixed buffers into a fixed result: a function of tensors that returns a new one.
 
     Raises ValueError where an input's shape is not its buffer's, or that of the first so many rows, the same in all.
     """
@@ -85,17 +101,17 @@ def with_buffers(buffers: list[Tensor], compute: Callable[[], object], result: T
                 raise ValueError(f"{tuple(x.shape)} for {n} images, compiled for {tuple(buffer.shape)}")
             buffer[: len(x)] = x
         compute()
-        return result[:n].to("cpu", copy=True)
+        return result[:n].clone()
 
     return run
 
 
+CUDA = {"cuda": "f32", "cuda-tf32": "tf32", "cuda-bf16": "bf16"}  # and their precisions
 BACKENDS: dict[str, Callable[[nn.Module, tuple[Tensor, ...], int], Compiled]] = {
     "torch": torch_eager,
     "openvino": openvino,
     "openvino-bf16": partial(openvino, precision="bf16"),  # faster where the CPU has it, and less exact
-    "cuda": cuda,
-}
+} | {name: partial(cuda, precision=precision) for name, precision in CUDA.items()}
 
 
 def one_by_one(net: nn.Module) -> Compiled:
@@ -105,4 +121,4 @@ def one_by_one(net: nn.Module) -> Compiled:
 
 def device(backend: str | None) -> str:
     """Where a backend computes: the GPU's name, or cpu."""
-    return torch.cuda.get_device_name() if backend == "cuda" else "cpu"
+    return torch.cuda.get_device_name() if backend in CUDA else "cpu"

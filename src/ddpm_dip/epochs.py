@@ -16,7 +16,7 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
 def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """`images` (N, C, H, W), each mirrored left to right with probability 1/2."""
     mirrored = torch.rand(len(images), generator=generator) < 0.5
-    return torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
+    return torch.where(mirrored.view(-1, 1, 1, 1).to(images.device), images.flip(3), images)
 
 
 def diverged(key: str, what: str, epoch: int, step: int, lr: float) -> UserError:

@@ -109,7 +109,7 @@ def write_safetensors(path: Path | str, tensors: dict, header: dict[str, object]
     """
     from safetensors.torch import save
 
-    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     said = {key: str(value) for key, value in header.items()}
     text = json.dumps(said | {DIGEST: digest_of_tensors(contiguous, said)}, sort_keys=True)
     content = save(contiguous, metadata={"header": text})  # its save_file has an error of its own for a full disk

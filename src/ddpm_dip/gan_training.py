@@ -46,8 +46,9 @@ def start(
     lr: float = LR,
     latent_dim: int = LATENT_DIM,
     width: int = WIDTH,
+    device: str = "cpu",
 ) -> GanTrainer:
-    """A fresh trainer: both nets (of the same `width`) initialised from `seed`, each with Adam at `lr`, constant.
+    """A fresh trainer on `device`: both nets (of the same `width`) initialised from `seed`, Adam at `lr`, constant.
 
     Raises UserError for an image size that DCGAN does not have.
     """
@@ -56,7 +57,7 @@ def start(
         generator = build_generator(image_shape, latent_dim, width)
         discriminator = build_discriminator(image_shape, width)
     for net in (generator, discriminator):
-        net.to(memory_format=torch.channels_last)  # a little faster on CPUs, as for the U-Nets
+        net.to(device, memory_format=torch.channels_last)  # a little faster on CPUs, as for the U-Nets
     optimizer_g, optimizer_d = (
         torch.optim.Adam(net.parameters(), lr=lr, betas=BETAS, fused=True) for net in (generator, discriminator)
     )
@@ -79,7 +80,7 @@ def cross_entropy(logits: Tensor, target: float) -> Tensor:
 
 
 def train_epoch(trainer: GanTrainer, images: Tensor, batch_size: int, *, flip: bool = False) -> None:
-    """One pass over `images` (N, C, H, W) float32 in [-1, 1], shuffled: a step of each net a batch.
+    """One pass over `images` (N, C, H, W) float32 in [-1, 1] on the nets' device, shuffled: a step of each a batch.
 
     The discriminator's loss is the binary cross-entropy of real and of generated images, summed; the generator's is
     the non-saturating one (Goodfellow et al. 2014, section 3), on the same latents and the discriminator just
@@ -98,7 +99,7 @@ def train_epoch(trainer: GanTrainer, images: Tensor, batch_size: int, *, flip: b
     for indices in batches(len(images), batch_size, rng):
         real = random_flip(images[indices], rng) if flip else images[indices]
         real = real.contiguous(memory_format=torch.channels_last)
-        fake = generator(torch.randn(len(real), trainer.latent_dim, generator=rng))
+        fake = generator(torch.randn(len(real), trainer.latent_dim, generator=rng).to(real.device))
         loss_d = cross_entropy(discriminator(real), 1.0) + cross_entropy(discriminator(fake.detach()), 0.0)
         trainer.optimizer_d.zero_grad()
         loss_d.backward()

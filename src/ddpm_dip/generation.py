@@ -6,29 +6,44 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import backends, files
 from .diffusion import linear_schedule, truncated_timesteps
 from .errors import UserError
 from .networks import build_dip, build_unet
 from .networks.dip import SIZE
-from .noise import keyed_noise
-from .sampling import Net, ancestral
+from .networks.unet import tabulate_time
+from .noise import device_noise, keyed_noise
+from .sampling import Net, ReverseStep, ancestral, ancestral_on_device
 from .scale import to_model_range
 from .warm_starts import Context
 
 
-def load_unet(path: Path | str, image_shape: tuple[int, int, int], backend: str, batch_size: int, threads: int) -> Net:
-    """A trained U-Net, ready to run on `backend`. Raises UserError where it was made for other images."""
+def read_unet(path: Path | str, image_shape: tuple[int, int, int]) -> nn.Module:
+    """A trained U-Net, for sampling. Raises UserError where it was made for other images."""
     tensors, header = files.read_safetensors(path)
     shape = "x".join(map(str, image_shape))
     if header.get("image_shape") != shape:
         raise UserError(f"{path}: made for images of {header.get('image_shape')}, not of {shape}")
     net = build_unet(header["network"], image_shape, int(header["width"]) if "width" in header else None)
     net.load_state_dict(tensors)
+    return tabulate_time(net)
+
+
+def load_unet(path: Path | str, image_shape: tuple[int, int, int], backend: str, batch_size: int, threads: int) -> Net:
+    """A trained U-Net, ready to run on `backend`. Raises UserError as `read_unet` does."""
     example = (torch.zeros(batch_size, *image_shape), torch.zeros(1, dtype=torch.int64))
-    return backends.BACKENDS[backend](net, example, threads)
+    return backends.BACKENDS[backend](read_unet(path, image_shape), example, threads)
+
+
+def load_step(
+    path: Path | str, image_shape: tuple[int, int, int], backend: str, batch_size: int, clip_x0: bool
+) -> backends.Compiled:
+    """A trained U-Net's whole reverse step as a CUDA graph, for `generate`. Raises UserError as `read_unet` does."""
+    step = ReverseStep(read_unet(path, image_shape), linear_schedule(), clip_x0)
+    x = torch.zeros(batch_size, *image_shape)
+    return backends.cuda_graph(step, (x, torch.zeros(1, dtype=torch.int64), x), backends.CUDA[backend])
 
 
 def image_shape_of(path: Path | str) -> tuple[int, int, int]:
@@ -64,13 +79,19 @@ def make_context(
     dip: Callable[[Tensor], Tensor] | None,
 ) -> Context:
     """What a warm start may use, for the samples `indices` of `seed`. train: (N, C, H, W) uint8."""
+
+    def noise(stream: str, shape: tuple[int, ...], t: int | Tensor = 0) -> Tensor:
+        if isinstance(t, Tensor):
+            return device_noise(seed, stream, torch.tensor(indices, device=t.device), shape, t)
+        return keyed_noise(seed, stream, indices, shape, t)
+
     return Context(
         indices=indices,
         image_shape=train.shape[1:],
         steps=steps,
         passes=passes,
         schedule=linear_schedule(),
-        noise=lambda stream, shape, t=0: keyed_noise(seed, stream, indices, shape, t),
+        noise=noise,
         dip=dip,
         train_mean=to_model_range(train.mean(0, keepdims=True)),
     )
@@ -82,23 +103,27 @@ def generate(
     context: Context,
     net: Net | None,
     *,
+    step: backends.Compiled | None = None,
+    device: str = "cuda",
     clip_x0: bool = False,
     callback: Callable[[int, Tensor], None] = lambda t, x: None,
 ) -> Tensor:
     """One batch: its warm start, then the last `context.steps` steps of the chain (none where that is 0).
 
-    Returns raw images (n, C, H, W); callback(t, x) is called with each state, as `ancestral` says.
+    step: of `load_step`, for a chain that stays on `device`, in place of `net` and `clip_x0`; for warm starts that have
+    no `see`. Its noise is another (`device_noise`), of the same keys.
+    Returns raw images (n, C, H, W) on the CPU; callback(t, x) is called with each state, as `ancestral` says.
     """
+    x, timesteps = warm_start.start(context), truncated_timesteps(context.steps)
+
+    def noise(t: int | Tensor) -> Tensor:
+        return context.noise("ancestral", context.image_shape, t)
+
+    if step is not None:
+        return ancestral_on_device(step, x.to(device), timesteps, noise, callback=callback).cpu()
 
     def seen(x: Tensor, t: Tensor) -> Tensor:
         return net(warm_start.see(context, x), t)
 
-    return ancestral(
-        seen if hasattr(warm_start, "see") else net,
-        warm_start.start(context),
-        truncated_timesteps(context.steps),
-        context.schedule,
-        lambda t: context.noise("ancestral", context.image_shape, t),
-        clip_x0=clip_x0,
-        callback=callback,
-    )
+    run = seen if hasattr(warm_start, "see") else net
+    return ancestral(run, x, timesteps, context.schedule, noise, clip_x0=clip_x0, callback=callback)

@@ -10,7 +10,7 @@ from diffusers.schedulers import scheduling_ddpm
 
 from ddpm_dip.diffusion import linear_schedule, q_sample, respaced_timesteps, truncated_timesteps
 from ddpm_dip.networks import build_unet
-from ddpm_dip.sampling import ancestral, ancestral_step, ddim, ddim_step
+from ddpm_dip.sampling import Coefficients, ancestral, ancestral_step, coefficients, ddim, ddim_step
 
 SCHEDULE = linear_schedule()
 # alpha_bar at t = K - 1, as study A's facts print them (shared/SPEC.md)
@@ -119,6 +119,10 @@ def injected(monkeypatch):
     return waiting
 
 
+def of(t):
+    return Coefficients(*(float(values[t]) for values in coefficients(SCHEDULE)))
+
+
 @pytest.mark.parametrize("clip", [False, True])
 @pytest.mark.parametrize("t", [0, 1, 2, 99, 499, 999])
 def test_one_ancestral_step_is_diffusers(t, clip, injected):
@@ -126,15 +130,15 @@ def test_one_ancestral_step_is_diffusers(t, clip, injected):
     injected.append(noise)
     expected = diffusers_scheduler(clip).step(predicted, t, x).prev_sample
     assert len(injected) == (1 if t == 0 else 0)  # no noise is drawn at t = 0
-    actual = ancestral_step(x, predicted, t, noise, SCHEDULE, clip_x0=clip)
+    actual = ancestral_step(x, predicted, noise, of(t), clip_x0=clip)
     torch.testing.assert_close(actual, expected, atol=1e-12, rtol=0)
-    single = ancestral_step(x.float(), predicted.float(), t, noise.float(), SCHEDULE, clip_x0=clip)
+    single = ancestral_step(x.float(), predicted.float(), noise.float(), of(t), clip_x0=clip)
     torch.testing.assert_close(single, expected.float(), atol=1e-5, rtol=1e-5)
 
 
 def test_clipping_shows_where_it_should():
     x, predicted, noise = images(), images(seed=1), images(seed=2)
-    kept, clipped = (ancestral_step(x, predicted, 500, noise, SCHEDULE, clip_x0=clip) for clip in (False, True))
+    kept, clipped = (ancestral_step(x, predicted, noise, of(500), clip_x0=clip) for clip in (False, True))
     assert (kept - clipped).abs().max() > 1e-3
 
 

@@ -19,13 +19,15 @@ from ddpm_dip.diffusion import linear_schedule, respaced_timesteps, truncated_ti
 from ddpm_dip.dip_pass import resize
 from ddpm_dip.errors import UserError
 from ddpm_dip.networks import build_dip, build_unet
-from ddpm_dip.noise import STREAMS, keyed_noise
-from ddpm_dip.sampling import ddim
+from ddpm_dip.networks.unet import tabulate_time
+from ddpm_dip.noise import STREAMS, device_noise, keyed_noise, philox4x32
+from ddpm_dip.sampling import ReverseStep, ancestral, ddim
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow/scripts"
 SHAPE = (1, 16, 16)
 TRAIN = np.random.default_rng(0).integers(0, 256, (20, *SHAPE), dtype=np.uint8)
+ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 BACKENDS = [
     "torch",
     pytest.param(
@@ -34,7 +36,7 @@ BACKENDS = [
             backend_choice.resolve("auto") != "openvino", reason="openvino is not installed (pip install openvino)"
         ),
     ),
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")),
+    pytest.param("cuda", marks=ON_GPU),
 ]
 
 
@@ -75,8 +77,52 @@ def test_different_keys_give_different_noise():
     assert len(drawn) == len(keys) == 4 * 5 * (5 + (len(STREAMS) - 1))
 
 
+@pytest.mark.parametrize(
+    ("counter", "key", "words"),
+    [
+        ("00000000 " * 4, "00000000 " * 2, "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+        ("ffffffff " * 4, "ffffffff " * 2, "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+        ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
+    ],
+    ids=["zeros", "ones", "pi"],
+)
+def test_philox_has_the_known_answers(counter, key, words):
+    """Those that Random123, the authors' library, comes with."""
+    counter, key, words = ([int(word, 16) for word in text.split()] for text in (counter, key, words))
+    drawn = philox4x32([torch.tensor([word]) for word in counter], key)
+    assert [int(word) for word in drawn] == words
+
+
+DEVICES = ["cpu", pytest.param("cuda", marks=ON_GPU)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("shape", [SHAPE, (3, 5, 5)], ids=str)
+def test_device_noise_is_a_function_of_its_key_alone(shape, device):
+    def drawn(seed, stream, indices, timesteps):
+        indices, timesteps = (torch.tensor(values, device=device) for values in (indices, timesteps))
+        return device_noise(seed, stream, indices, shape, timesteps).cpu()
+
+    whole = drawn(3, "ancestral", list(range(50)), list(range(20)))
+    assert whole.shape == (20, 50, *shape) and whole.dtype == torch.float32 and whole.isfinite().all()
+    assert torch.equal(drawn(3, "ancestral", [49, 8, 0], [7]), whole[[7]][:, [49, 8, 0]])
+    assert torch.equal(drawn(3, "ancestral", [8], [19, 0]), whole[[19, 0]][:, [8]])
+    others = [drawn(4, "ancestral", [8], [7]), drawn(3, "latents", [8], [7]), drawn(3, "ancestral", [8 + 2**32], [7])]
+    others += [drawn(3 + 2**32, "ancestral", [8], [7]), whole[7:8, 9:10], whole[8:9, 8:9]]
+    assert all((other - whole[7:8, 8:9]).abs().max() > 0.5 for other in others)
+    assert len(whole.unique()) > 0.99 * whole.numel()
+
+
+def on_the_cpu(seed, indices, shape, timesteps):
+    return device_noise(seed, "ancestral", torch.tensor(indices), shape, torch.tensor(timesteps))
+
+
 N = 4000
 STANDARD = {
+    "device indices": lambda: on_the_cpu(0, range(N), (2,), [5])[0],
+    "device timesteps": lambda: on_the_cpu(0, [3], (2,), range(N))[:, 0],
+    "device seeds": lambda: torch.cat([on_the_cpu(seed, [3], (2,), [0])[0] for seed in range(N)]),
+    "device pixels": lambda: on_the_cpu(0, [3], (2 * N,), [5]).view(N, 2),
     "indices": lambda: keyed_noise(0, "ancestral", range(N), (2,), t=5),
     "timesteps": lambda: torch.cat([keyed_noise(0, "ancestral", [3], (2,), t=t) for t in range(N)]),
     "seeds": lambda: torch.cat([keyed_noise(seed, "latents", [3], (2,)) for seed in range(N)]),
@@ -324,9 +370,76 @@ def test_cuda_without_a_gpu(monkeypatch):
     with pytest.raises(UserError, match=r"sampling\.backend: cuda needs a torch with CUDA"):
         compiled("cuda", 1)
     monkeypatch.setattr(backend_choice.shutil, "which", lambda name: None)
-    with pytest.raises(UserError, match=r"sampling\.backend: cuda needs an NVIDIA GPU"):
-        backend_choice.resolve("cuda")
+    with pytest.raises(UserError, match=r"sampling\.backend: cuda-bf16 needs an NVIDIA GPU"):
+        backend_choice.resolve("cuda-bf16")
+    with pytest.raises(UserError, match="device: cuda needs an NVIDIA GPU"):
+        backend_choice.resolve("auto", "cuda")
+    monkeypatch.setattr(backend_choice.shutil, "which", lambda name: name)
+    assert backend_choice.resolve("auto", "cuda") == "cuda" and backend_choice.resolve("torch", "cuda") == "torch"
     assert backend_choice.resolve("openvino", own_environments=True) == "openvino" and backends.device("torch") == "cpu"
+
+
+# --- the whole step on a device ---
+
+
+def device_chain(step, device, indices, steps=20):
+    return generation.generate(warm_starts.find("noise"), context(indices, steps), None, step=step, device=device)
+
+
+@torch.inference_mode()
+def reference_chain(net, indices, steps=20, clip_x0=False):
+    """By `ancestral`, with the noise of a device."""
+
+    def noise(t):
+        return on_the_cpu(0, indices, SHAPE, [t])[0]
+
+    x = keyed_noise(0, "latents", indices, SHAPE)
+    return ancestral(net.eval(), x, truncated_timesteps(steps), linear_schedule(), noise, clip_x0=clip_x0)
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("steps", [1, 16, 20, 33])
+def test_a_chain_of_whole_steps_is_the_ancestral_chain(steps, clip):
+    """Here on the CPU and not captured."""
+    net = lively_unet()
+    step = ReverseStep(net, linear_schedule(), clip_x0=clip).eval()
+    chain = device_chain(step, "cpu", range(4), steps)
+    torch.testing.assert_close(chain, reference_chain(net, range(4), steps, clip), atol=1e-5, rtol=0)
+    torch.testing.assert_close(device_chain(step, "cpu", [2], steps), chain[[2]], atol=1e-5, rtol=0)
+
+
+def test_a_chain_of_whole_steps_shows_each_state():
+    seen = {}
+    step = ReverseStep(lively_unet(), linear_schedule(), clip_x0=False).eval()
+    noise = warm_starts.find("noise")
+    generation.generate(noise, context(steps=20), None, step=step, device="cpu", callback=seen.__setitem__)
+    assert list(seen) == list(range(19, -1, -1)) and torch.equal(seen[19], keyed_noise(0, "latents", range(4), SHAPE))
+    assert len({x.numpy().tobytes() for x in seen.values()}) == 20
+
+
+@pytest.mark.parametrize("name", ["hw4", "imvfx-sees"])
+def test_tabulated_time_is_the_time_mlps(name):
+    net, tabulated = lively_unet(name).eval(), tabulate_time(lively_unet(name).eval())
+    assert not any(isinstance(module, torch.nn.Linear) for module in tabulated.modules())
+    x = keyed_noise(0, "latents", range(5), SHAPE)
+    with torch.inference_mode():
+        for t in ([0], [999], [0, 1, 500, 998, 999]):
+            expected = net(x, torch.tensor(t))
+            torch.testing.assert_close(
+                tabulated(x, torch.tensor(t)), expected, atol=1e-5 * float(expected.std()), rtol=0
+            )
+
+
+@ON_GPU
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize(("precision", "atol"), [("f32", 1e-4), ("tf32", 0.05), ("bf16", 0.5)])
+def test_the_captured_step_is_the_reference(precision, atol, clip):
+    net, x = lively_unet(), torch.zeros(8, *SHAPE)
+    step = ReverseStep(tabulate_time(lively_unet()), linear_schedule(), clip_x0=clip)
+    captured = backends.cuda_graph(step, (x, torch.zeros(1).long(), x), precision)
+    whole = device_chain(captured, "cuda", range(8))
+    torch.testing.assert_close(whole, reference_chain(net, range(8), clip_x0=clip), atol=atol, rtol=0)
+    torch.testing.assert_close(device_chain(captured, "cuda", [3, 5]), whole[[3, 5]], atol=1e-5, rtol=0)
 
 
 # --- ddim ---

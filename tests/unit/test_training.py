@@ -262,6 +262,23 @@ def test_loss_and_step_are_those_computed_by_hand():
         torch.testing.assert_close(moved[name][clear], (p - step)[clear], atol=1e-5, rtol=0)
 
 
+ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
+
+
+@ON_GPU
+def test_a_gpu_trains_the_same_net(train, tmp_path):
+    on_cpu, on_gpu = (train(tmp_path / device, 2, device=device, weights="ema") for device in ("cpu", "cuda"))
+    for (_, mine), (_, its) in zip(losses(on_cpu), losses(on_gpu), strict=True):
+        assert float(its) == pytest.approx(float(mine), rel=1e-3)
+    halfway = train(tmp_path / "half", 1, device="cuda", weights="ema")
+    assert_same_training(train(tmp_path / "rest", 2, device="cuda", weights="ema", **{"resume-from": halfway}), on_gpu)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_no_gpu_is_one_message(train, tmp_path, capsys):
+    assert "device: cuda needs a torch with CUDA" in fails(train, capsys, tmp_path / "gpu", 1, device="cuda")
+
+
 def test_an_epoch_sees_each_image_once_and_every_epoch_draws_anew(monkeypatch):
     trainer, x_0, seen = start(), images(40), []
     draws = training.q_sample

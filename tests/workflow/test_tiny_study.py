@@ -162,6 +162,9 @@ def test_snakemakes_own_report(study, tmp_path):
     assert len(list(tmp_path.rglob("*.png"))) >= 10
 
 
+NO_GPU = pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a GPU")
+
+
 @pytest.mark.parametrize(
     ("overlay", "says"),
     [
@@ -172,11 +175,8 @@ def test_snakemakes_own_report(study, tmp_path):
         ),
         ({"data": {"dataset": "mnist", "root": "nowhere", "image_size": 28}}, "data.root: 'nowhere' is not a folder"),
         ({"data": {"dataset": "image_folder", "root": "."}}, "data.root"),
-        pytest.param(
-            {"sampling": {"backend": "cuda"}},
-            "sampling.backend: cuda needs an NVIDIA GPU",
-            marks=pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a GPU"),
-        ),
+        pytest.param({"sampling": {"backend": "cuda"}}, "sampling.backend: cuda needs an NVIDIA GPU", marks=NO_GPU),
+        pytest.param({"device": "cuda"}, "device: cuda needs an NVIDIA GPU", marks=NO_GPU),
     ],
 )
 def test_a_mistake_is_one_message_before_any_job(overlay, says, tmp_path):

@@ -34,7 +34,7 @@ CONDA = "conda" in {
 try:
     study.check(config, ROOT / "workflow/schemas/config.schema.yaml")
     BACKEND = backend_choice.resolve(
-        config["sampling"]["backend"], own_environments=CONDA
+        config["sampling"]["backend"], config["device"], own_environments=CONDA
     )
     RESULTS = f"results/{config['study']}"
     # One run a study at a time: the lock is the process's own, so that a killed run leaves none behind.
@@ -177,7 +177,7 @@ def trajectory(model):
     settings = MODELS[model]
     training = dict(config["training"])
     own = {"width": settings["width"]} if "width" in settings else {}
-    own |= {"seed": config["seed"]}
+    own |= {"seed": config["seed"], "device": config["device"]}
     if model in GANS:
         return config["gan"] | {"flip": training["flip"]} | own
     if training["weights"] != "ema":

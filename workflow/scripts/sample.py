@@ -54,41 +54,45 @@ def main() -> None:
     image_shape = train.shape[1:]
     alone = args.sampler == "none"
     steps = 0 if alone else args.steps
-    net = None
+    warm_start = warm_starts.find(args.start)
+    net = step = None
     if not alone:
-        weights = job.input(args.weights)
-        net = generation.load_unet(weights, image_shape, args.backend, min(BATCH, args.n), args.threads)
+        weights, batch = job.input(args.weights), min(BATCH, args.n)
+        if args.backend in backends.CUDA and not hasattr(warm_start, "see"):
+            step = generation.load_step(weights, image_shape, args.backend, batch, args.clip_x0)
+        else:
+            net = generation.load_unet(weights, image_shape, args.backend, batch, args.threads)
     dip = None
     if args.dip:
         dip = generation.load_dip(job.input(args.dip), image_shape[0], args.backend, min(BATCH, args.n), args.threads)
-    warm_start = warm_starts.find(args.start)
 
     frame_steps = set(np.linspace(0, steps, min(FRAMES, steps + 1)).round().astype(int))
-    means = np.empty((args.n, steps + 1))
-    frames, samples = {}, []
+    samples, means, frames = [], [], {}
     for first in range(0, args.n, BATCH):
         indices = range(first, min(first + BATCH, args.n))
         context = generation.make_context(train, indices, steps=steps, passes=args.passes, seed=args.seed, dip=dip)
+        path = []
 
-        def record(t: int, x: torch.Tensor, indices: range = indices) -> None:
-            step = steps - 1 - t
-            means[indices.start : indices.stop, step] = x.mean((1, 2, 3))
-            if indices.start == 0 and step in frame_steps:
-                frames[t] = x[:SHOWN].numpy().copy()
+        def record(t: int, x: torch.Tensor, path: list = path, first: int = first) -> None:  # x stays where it is
+            path.append(x.mean((1, 2, 3)))
+            if first == 0 and steps - 1 - t in frame_steps:
+                frames[t] = x[:SHOWN].clone()
 
-        x = generation.generate(warm_start, context, net, clip_x0=args.clip_x0, callback=record)
+        x = generation.generate(warm_start, context, net, step=step, clip_x0=args.clip_x0, callback=record)
         if alone:
             x = 2 * x - 1  # a DIP net draws on [0, 1]: only so is its drawing on the model's scale
-        record(-1, x)
-        samples.append(x.numpy())
+        record(-1, x.to(path[0].device) if path else x)
+        samples.append(x)
+        means.append(torch.stack(path).cpu())
 
-    raw = np.concatenate(samples)
+    raw = torch.cat(samples).numpy()
+    means = torch.cat(means, dim=1).double().numpy()  # (steps + 1, n)
     files.write_npz(
         args.output,
         samples=raw,
-        mean_path=means.mean(0),
-        sd_path=means.std(0),
-        frames=np.stack(list(frames.values())).astype(np.float16),
+        mean_path=means.mean(1),
+        sd_path=means.std(1),
+        frames=torch.stack(list(frames.values())).cpu().numpy().astype(np.float16),
         frame_timesteps=np.array(list(frames)),
         cell=np.array(args.cell),
     )

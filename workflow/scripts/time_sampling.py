@@ -43,16 +43,21 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     train = files.read_npz(job.input(args.data))["train"]
     weights, dip = job.input(args.weights), job.input(args.dip)
-    nets, dips = {}, {}
+    nets, steps, dips = {}, {}, {}
     for batch in args.batches:
-        nets[batch] = generation.load_unet(weights, train.shape[1:], backend, batch, args.threads)
+        if backend in backends.CUDA:
+            steps[batch] = generation.load_step(weights, train.shape[1:], backend, batch, clip_x0=False)
+        else:
+            nets[batch] = generation.load_unet(weights, train.shape[1:], backend, batch, args.threads)
         dips[batch] = generation.load_dip(dip, train.shape[1], backend, batch, args.threads)
 
-    def run(passes: int, batch: int, steps: int) -> float:
-        context = generation.make_context(train, range(batch), steps=steps, passes=passes, seed=0, dip=dips[batch])
+    def run(passes: int, batch: int, length: int) -> float:
+        context = generation.make_context(train, range(batch), steps=length, passes=passes, seed=0, dip=dips[batch])
         warm_start = warm_starts.find("dip" if passes else "noise")
         begin = time.perf_counter()
-        generation.generate(warm_start, context, nets[batch])  # the result is on the CPU when the call returns
+        generation.generate(
+            warm_start, context, nets.get(batch), step=steps.get(batch)
+        )  # the result is on the CPU when the call returns
         return time.perf_counter() - begin
 
     arms = [arm for arm in itertools.product(args.passes, args.batches) if args.steps or arm[0]]

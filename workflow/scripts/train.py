@@ -9,13 +9,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 import torch
 
-from ddpm_dip import checkpoints, errors, files, provenance, training
+from ddpm_dip import backends, checkpoints, errors, files, provenance, training
 from ddpm_dip.diffusion import linear_schedule
 from ddpm_dip.dip_pass import dip_pass
 from ddpm_dip.networks import build_dip
 from ddpm_dip.scale import to_model_range
 
-TRAJECTORY = ("network", "width", "batch_size", "lr", "lr_schedule", "flip", "weights", "ema_decay", "dip_passes")
+TRAJECTORY = (
+    "network",
+    "width",
+    "batch_size",
+    "lr",
+    "lr_schedule",
+    "flip",
+    "weights",
+    "ema_decay",
+    "dip_passes",
+    "device",
+)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -42,6 +53,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--progress", type=Path, required=True, help="folder for the state after each epoch, to go on after a stop"
     )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=errors.at_least(1), default=torch.get_num_threads())
     parser.add_argument(
         "--output", type=Path, required=True, help="folder for weights.safetensors, state.safetensors, losses.csv"
@@ -59,7 +71,9 @@ def main() -> None:
     args = parse_arguments()
     job = provenance.Job(args.stamp, __file__)
     torch.set_num_threads(args.threads)
-    images = to_model_range(files.read_npz(job.input(args.data))["train"])
+    if args.device == "cuda":
+        backends.prepare_gpu("device")
+    images = to_model_range(files.read_npz(job.input(args.data))["train"]).to(args.device)
     image_shape = tuple(images.shape[1:])
     total_epochs = args.epochs if args.lr_schedule == "cosine" else None
     spec = {key: getattr(args, key) for key in TRAJECTORY} | {"total_epochs": total_epochs}
@@ -74,12 +88,14 @@ def main() -> None:
         seed=args.seed,
         weights=args.weights,
         ema_decay=args.ema_decay,
+        device=args.device,
     )
     condition = None
     if args.dip_passes:
         # as in study A, the batch passes the DIP's batch norm together here, and nowhere else
         dip = build_dip(image_shape[0], batch_statistics=True)
         dip.load_state_dict(files.read_safetensors(job.input(args.dip))[0])
+        dip.to(args.device)
 
         def condition(x_t: torch.Tensor) -> torch.Tensor:
             return dip_pass(dip, x_t, args.dip_passes, image_shape[-1])
@@ -110,7 +126,8 @@ def main() -> None:
         header["width"] = args.width
     outputs = [args.output / name for name in ("weights.safetensors", "state.safetensors", "losses.csv")]
     files.write_safetensors(outputs[0], training.sampling_weights(trainer), header)
-    job.finish(*outputs, spec=spec | {"epochs": args.epochs}, seed=args.seed, threads=args.threads)
+    device = backends.device(args.device)
+    job.finish(*outputs, spec=spec | {"epochs": args.epochs}, seed=args.seed, device=device, threads=args.threads)
     checkpoints.remove(args.progress)
 
 

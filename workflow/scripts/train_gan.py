@@ -9,10 +9,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 import torch
 
-from ddpm_dip import checkpoints, errors, files, gan_training, provenance
+from ddpm_dip import backends, checkpoints, errors, files, gan_training, provenance
 from ddpm_dip.scale import to_model_range
 
-TRAJECTORY = ("width", "batch_size", "lr", "flip")
+TRAJECTORY = ("width", "batch_size", "lr", "flip", "device")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -31,6 +31,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--progress", type=Path, required=True, help="folder for the state after each epoch, to go on after a stop"
     )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=errors.at_least(1), default=torch.get_num_threads())
     parser.add_argument(
         "--output", type=Path, required=True, help="folder for weights.safetensors, state.safetensors, losses.csv"
@@ -43,10 +44,12 @@ def main() -> None:
     args = parse_arguments()
     job = provenance.Job(args.stamp, __file__)
     torch.set_num_threads(args.threads)
-    images = to_model_range(files.read_npz(job.input(args.data))["train"])
+    if args.device == "cuda":
+        backends.prepare_gpu("device")
+    images = to_model_range(files.read_npz(job.input(args.data))["train"]).to(args.device)
     image_shape = tuple(images.shape[1:])
     spec = {key: getattr(args, key) for key in TRAJECTORY}
-    trainer = gan_training.start(image_shape, seed=args.seed, lr=args.lr, width=args.width)
+    trainer = gan_training.start(image_shape, seed=args.seed, lr=args.lr, width=args.width, device=args.device)
     shapes = spec | {"seed": args.seed, "inputs": list(job.inputs.values()), "code": (job.stamp or {}).get("code")}
     checkpoints.train_to(
         args.epochs,
@@ -71,7 +74,8 @@ def main() -> None:
     }
     outputs = [args.output / name for name in ("weights.safetensors", "state.safetensors", "losses.csv")]
     files.write_safetensors(outputs[0], trainer.generator.state_dict(), header)
-    job.finish(*outputs, spec=spec | {"epochs": args.epochs}, seed=args.seed, threads=args.threads)
+    device = backends.device(args.device)
+    job.finish(*outputs, spec=spec | {"epochs": args.epochs}, seed=args.seed, device=device, threads=args.threads)
     checkpoints.remove(args.progress)
 
 

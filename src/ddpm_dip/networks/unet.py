@@ -178,6 +178,15 @@ def time_mlp(time_dim: int, channels: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(time_dim, channels), nn.SiLU(), nn.Linear(channels, channels))
 
 
+def tabulate_time(net: UNet) -> UNet:
+    """`net`, for sampling: each time MLP replaced by the table (1000, channels) of its outputs, which t decides."""
+    with torch.no_grad():
+        for name, mlp in net.time_mlps.items():
+            net.time_mlps[name] = nn.Embedding.from_pretrained(mlp(net.time_table.weight))
+    net.time_table = nn.Identity()
+    return net
+
+
 def build_unet(name: str, image_shape: tuple[int, int, int], width: int | None = None) -> nn.Module:
     """The U-Net `name` for images of `image_shape` (C, H, W), with PyTorch's default initialisation.
 
