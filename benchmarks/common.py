@@ -18,9 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import torch
 
-from ddpm_dip import backends, errors, files
+from ddpm_dip import errors, files
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTROL = "control"
@@ -46,6 +45,8 @@ def add_device(options: argparse.ArgumentParser) -> None:
 
 def prepare(device: str) -> None:
     """float32 on a GPU as on the CPU, for all arms. Raises UserError where there is none."""
+    from ddpm_dip import backends  # not above: memory.py must not import torch
+
     if device == "cuda":
         backends.prepare_gpu("--device")
 
@@ -76,7 +77,9 @@ def take_turns(arms: dict[str, Callable[[], object]], rounds: int, **keys: objec
 
 def settle() -> None:
     """Wait for a GPU; on a CPU the result is there when a call returns."""
-    if torch.cuda.is_available():
+    import torch
+
+    if torch.cuda.is_initialized():
         torch.cuda.synchronize()
 
 

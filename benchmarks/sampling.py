@@ -10,7 +10,7 @@ Arms, on a U-Net hw4 for 1x28x28:
                   sample(n, steps) that runs the last `steps` steps of its chain for n images and returns them as a
                   tensor (n, 1, 28, 28); network and weights are its own affair, torch.set_num_threads is ours
   peak-fp32, -bf16  no sampler: a convolution of 256 channels, where oneDNN is at its best, for the machine's peak
-gflops is per second of wall time, gflops_per_core per second of CPU time.
+gflops is per second of wall time, gflops_per_core per second of CPU time (of no meaning with --device cuda).
 
 Accuracy: each arm's images at the end of a chain of --steps steps, against the same chain in float64 with the same
 noise; and its distance as a multiple of eager's. Random weights predict next to no noise, and so hide the net's own
@@ -230,7 +230,7 @@ def accuracy(net: nn.Module, batch: int, steps: int, threads: int, device: str) 
     for kind in ("max", "rms"):
         table[f"{kind}_over_eager"] = table[f"{kind}_error"] / table[f"{kind}_error"][0]
     size = exact.pow(2).mean().sqrt().item()
-    return table.assign(rms_of_images=size, steps=steps, batch=batch, threads=threads, device=device)
+    return table.assign(rms_of_images=size, steps=steps, batch=batch, threads=threads, device=backends.device(device))
 
 
 def main() -> None:
@@ -257,11 +257,13 @@ def main() -> None:
     rows = []
     for threads in args.threads:
         for batch in args.batches:
-            steps = max(4, args.timed_steps // batch) if args.timed_steps > 4 else args.timed_steps
+            steps = args.timed_steps
+            if args.device == "cpu" and steps > 4:  # a GPU's noise is drawn for many steps at once
+                steps = max(4, steps // batch)
             keys = {
                 "batch": batch,
                 "threads": threads,
-                "device": args.device,
+                "device": backends.device(args.device),
                 "steps": steps,
                 "image_steps": batch * steps,
             }
@@ -286,7 +288,7 @@ def main() -> None:
     common.show(f"After {args.steps} steps, against float64 with the same noise", exact)
     common.write(args.output, "sampling", table, rows)
     files.write_text(args.output / "sampling-accuracy.csv", exact.to_csv(index=False))
-    title = f"Sampling, U-Net hw4, 1x28x28, device {args.device}"
+    title = f"Sampling, U-Net hw4, 1x28x28, device {backends.device(args.device)}"
     common.chart(args.output / "sampling.png", title, table[~peaks], KEYS, "eager")
 
 

@@ -86,6 +86,7 @@ def watched(command: list[str], log: Path) -> tuple[float, list[dict]]:
         begin = time.time()
         run = subprocess.Popen(command, cwd=common.ROOT, stdout=said, stderr=said)
         main = psutil.Process(run.pid)
+        late = main.create_time() - begin  # the system's boot time is a whole second, and with it all of these times
         rows[main] = {"stage": "snakemake", "wall_s": 0.0, "cpu_s": 0.0}
         while run.poll() is None:
             for process in [main, *main.children(recursive=True)]:
@@ -94,7 +95,7 @@ def watched(command: list[str], log: Path) -> tuple[float, list[dict]]:
                         stages[process] = "snakemake" if process == main else script_of(process)
                     if stage := stages[process]:
                         with process.oneshot():
-                            times, started = process.cpu_times(), process.create_time()
+                            times, started = process.cpu_times(), process.create_time() - late
                         cpu = times.user + times.system
                         rows[process] = {"stage": stage, "wall_s": time.time() - started, "cpu_s": cpu}
                 except (psutil.Error, AttributeError):  # it has just ended, or its parent has
@@ -114,9 +115,10 @@ def run_study(studies: list[Path], cores: int) -> tuple[pd.DataFrame, float, lis
         if studies:
             command += ["--configfile", *map(str, studies)]
         seconds, rows = watched(command, Path(name) / "log")
-        nets = collections.Counter()
+        nets, devices = collections.Counter(), set()
         for record in records(Path(name) / "results"):
             nets[Path(record["command"][0]).stem] += openvino_nets(record)
+            devices.add(record["device"])
     frame = pd.DataFrame(rows)
     groups = frame.groupby("stage", sort=False)
     table = groups[["wall_s", "cpu_s"]].sum().assign(jobs=groups.size()).reset_index()
@@ -131,7 +133,8 @@ def run_study(studies: list[Path], cores: int) -> tuple[pd.DataFrame, float, lis
     rest = {"stage": "rest", "jobs": 0, "cpu_s": cores * seconds - used}
     table = pd.concat([table[scripts], table[~scripts], pd.DataFrame([rest])], ignore_index=True)
     table["share"] = table["cpu_s"] / (cores * seconds)
-    table = table.assign(cores=cores, device="cpu", study=", ".join(path.stem for path in studies) or "config")
+    study = ", ".join(path.stem for path in studies) or "config"
+    table = table.assign(cores=cores, devices=", ".join(sorted(devices)), study=study)
     return table, seconds, [row | {"cores": cores} for row in rows]
 
 

@@ -27,7 +27,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ddpm_dip import data, errors, torchvision_import, training  # noqa: F401
+from ddpm_dip import backends, data, errors, torchvision_import, training  # noqa: F401
 from ddpm_dip.diffusion import linear_schedule
 from ddpm_dip.networks import build_unet
 from ddpm_dip.scale import to_model_range
@@ -147,7 +147,13 @@ def main() -> None:
             losses: dict[str, list[float]] = {name: [] for name in runs}
             arms = {name: keeping(losses[name], run) for name, run in runs.items()}
             count = args.images if part == "epoch" else min(args.batch_size, args.images)
-            keys = {"part": part, "threads": threads, "device": args.device, "batch": args.batch_size, "images": count}
+            keys = {
+                "part": part,
+                "threads": threads,
+                "device": backends.device(args.device),
+                "batch": args.batch_size,
+                "images": count,
+            }
             rows += common.take_turns(arms, args.rounds, **keys)
             ends += [
                 {"part": part, "threads": threads, "arm": name, "loss": values[-1], "epochs": len(values)}
@@ -158,7 +164,7 @@ def main() -> None:
 
     common.show("Training hw4 1x28x28: microseconds per image", table)
     common.write(args.output, "training", table, rows)
-    title = f"Training, U-Net hw4, 1x28x28, batch {args.batch_size}, device {args.device}"
+    title = f"Training, U-Net hw4, 1x28x28, batch {args.batch_size}, device {backends.device(args.device)}"
     common.chart(args.output / "training.png", title, table, KEYS, "original")
 
 

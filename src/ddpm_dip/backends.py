@@ -59,6 +59,10 @@ def cuda_graph(net: nn.Module, example: tuple[Tensor, ...], precision: str = "f3
     """
     prepare_gpu("sampling.backend", tf32=precision == "tf32")
     net, buffers = copy.deepcopy(net).eval().to("cuda"), [torch.zeros_like(x, device="cuda") for x in example]
+    if precision == "bf16":  # the convolutions' weights now, or autocast converts them in each step
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                module.to(torch.bfloat16)
     graph, beside = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     autocast = torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
     with torch.no_grad(), autocast:

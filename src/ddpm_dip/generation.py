@@ -69,6 +69,25 @@ def load_dip(
     return backends.openvino(net, (torch.zeros(batch_size, channels, SIZE, SIZE),), threads)
 
 
+def ancestral_noise(
+    seed: int, indices: Sequence[int], shape: tuple[int, ...], device: str = "cpu"
+) -> Callable[[int | Tensor], Tensor]:
+    """The noise of a chain's steps, by t: one timestep's (n, *shape), on the CPU, or of a tensor (k,), (k, n, *shape).
+
+    device: where the net computes. By `keyed_noise` on a CPU; on a GPU, and for a tensor, by `device_noise`.
+    """
+    on_device = torch.tensor(indices, device=device)
+
+    def noise(t: int | Tensor) -> Tensor:
+        if isinstance(t, Tensor):
+            return device_noise(seed, "ancestral", on_device, shape, t)
+        if device == "cpu":
+            return keyed_noise(seed, "ancestral", indices, shape, t)
+        return device_noise(seed, "ancestral", on_device, shape, torch.tensor([t], device=device))[0].cpu()
+
+    return noise
+
+
 def make_context(
     train: np.ndarray,
     indices: Sequence[int],
@@ -77,21 +96,17 @@ def make_context(
     passes: int,
     seed: int,
     dip: Callable[[Tensor], Tensor] | None,
+    device: str = "cpu",
 ) -> Context:
-    """What a warm start may use, for the samples `indices` of `seed`. train: (N, C, H, W) uint8."""
-
-    def noise(stream: str, shape: tuple[int, ...], t: int | Tensor = 0) -> Tensor:
-        if isinstance(t, Tensor):
-            return device_noise(seed, stream, torch.tensor(indices, device=t.device), shape, t)
-        return keyed_noise(seed, stream, indices, shape, t)
-
+    """What a warm start may use, for the samples `indices` of `seed`. train: (N, C, H, W) uint8; device: the net's."""
     return Context(
         indices=indices,
         image_shape=train.shape[1:],
         steps=steps,
         passes=passes,
         schedule=linear_schedule(),
-        noise=noise,
+        noise=lambda stream, shape: keyed_noise(seed, stream, indices, shape),
+        ancestral_noise=ancestral_noise(seed, indices, train.shape[1:], device),
         dip=dip,
         train_mean=to_model_range(train.mean(0, keepdims=True)),
     )
@@ -111,15 +126,14 @@ def generate(
     """One batch: its warm start, then the last `context.steps` steps of the chain (none where that is 0).
 
     step: of `load_step`, for a chain that stays on `device`, in place of `net` and `clip_x0`; for warm starts that have
-    no `see`. Its noise is another (`device_noise`), of the same keys.
-    Returns raw images (n, C, H, W) on the CPU; callback(t, x) is called with each state, as `ancestral` says.
+    no `see`.
+    Returns raw images (n, C, H, W) on the CPU; callback(t, x) is called with each state where it is, as `ancestral`
+    says.
     """
     x, timesteps = warm_start.start(context), truncated_timesteps(context.steps)
 
-    def noise(t: int | Tensor) -> Tensor:
-        return context.noise("ancestral", context.image_shape, t)
-
-    if step is not None:
+    noise = context.ancestral_noise
+    if step is not None and timesteps:
         return ancestral_on_device(step, x.to(device), timesteps, noise, callback=callback).cpu()
 
     def seen(x: Tensor, t: Tensor) -> Tensor:

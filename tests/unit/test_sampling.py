@@ -21,7 +21,7 @@ from ddpm_dip.errors import UserError
 from ddpm_dip.networks import build_dip, build_unet
 from ddpm_dip.networks.unet import tabulate_time
 from ddpm_dip.noise import STREAMS, device_noise, keyed_noise, philox4x32
-from ddpm_dip.sampling import ReverseStep, ancestral, ddim
+from ddpm_dip.sampling import ReverseStep, ancestral, ancestral_on_device, ddim
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow/scripts"
@@ -398,7 +398,7 @@ def reference_chain(net, indices, steps=20, clip_x0=False):
 
 
 @pytest.mark.parametrize("clip", [False, True])
-@pytest.mark.parametrize("steps", [1, 16, 20, 33])
+@pytest.mark.parametrize("steps", [0, 1, 16, 20, 33])
 def test_a_chain_of_whole_steps_is_the_ancestral_chain(steps, clip):
     """Here on the CPU and not captured."""
     net = lively_unet()
@@ -406,6 +406,24 @@ def test_a_chain_of_whole_steps_is_the_ancestral_chain(steps, clip):
     chain = device_chain(step, "cpu", range(4), steps)
     torch.testing.assert_close(chain, reference_chain(net, range(4), steps, clip), atol=1e-5, rtol=0)
     torch.testing.assert_close(device_chain(step, "cpu", [2], steps), chain[[2]], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_one_step_s_noise_is_the_device_s_even_where_the_cpu_makes_the_step(device):
+    one = generation.ancestral_noise(3, [7, 2], SHAPE, device)(4)
+    expected = (
+        keyed_noise(3, "ancestral", [7, 2], SHAPE, 4) if device == "cpu" else on_the_cpu(3, [7, 2], SHAPE, [4])[0]
+    )
+    torch.testing.assert_close(one, expected, atol=1e-5, rtol=0)
+
+
+def test_a_chain_of_whole_steps_stays_on_its_device():
+    """On `meta`, which has no numbers to wait for, and refuses a tensor of another device."""
+    step = ReverseStep(tabulate_time(lively_unet()), linear_schedule(), clip_x0=True).to("meta")
+    noise, x = generation.ancestral_noise(0, range(4), SHAPE, "meta"), torch.zeros(4, *SHAPE, device="meta")
+    assert ancestral_on_device(step, x, truncated_timesteps(20), noise).is_meta
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        ancestral_on_device(step, x, truncated_timesteps(20), generation.ancestral_noise(0, range(4), SHAPE, "cpu"))
 
 
 def test_a_chain_of_whole_steps_shows_each_state():

@@ -36,6 +36,7 @@ try:
     BACKEND = backend_choice.resolve(
         config["sampling"]["backend"], config["device"], own_environments=CONDA
     )
+    GPU = int("cuda" in (config["device"], BACKEND.partition("-")[0]))
     RESULTS = f"results/{config['study']}"
     # One run a study at a time: the lock is the process's own, so that a killed run leaves none behind.
     LOCK = files.lock(RESULTS) if workflow.is_main_process else None

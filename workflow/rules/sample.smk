@@ -31,6 +31,8 @@ rule sample:
         cell=f"({any_of(['none', *MODELS.keys() - GANS])})/epoch-[0-9]+/[^/]+/K[0-9]+",
     conda:
         "../../envs/sample.yaml"
+    resources:
+        gpu=GPU,
     params:
         options=sample_options,
     shell:
@@ -68,6 +70,8 @@ rule interpolate:
         f"{RESULTS}/logs/interpolate/{{way}}.log",
     conda:
         "../../envs/sample.yaml"
+    resources:
+        gpu=GPU,
     params:
         options=interpolation_options,
     shell:

@@ -34,6 +34,8 @@ rule train:
     conda:
         "../../envs/sample.yaml"
     threads: TRAIN_THREADS
+    resources:
+        gpu=GPU,
     params:
         options=train_options,
     shell:
@@ -55,6 +57,8 @@ rule train_gan:
     conda:
         "../../envs/sample.yaml"
     threads: TRAIN_THREADS
+    resources:
+        gpu=GPU,
     params:
         options=train_options,
     shell:

@@ -85,7 +85,7 @@ def main() -> None:
     def measure(display: str) -> dict[str, float]:
         shown, found = DISPLAYS[display](samples), dict.fromkeys(METRICS)
         if not diverged:
-            found["tone_sd"] = shown.astype(np.float64).mean((1, 2, 3)).std()
+            found["tone_sd"] = shown.mean((1, 2, 3), dtype=np.float64).std()
         if not not_computed["fid_inception"]:
             features = inception_features(inception, torch.from_numpy(to_rgb_uint8(shown)))
             found["fid_inception"] = frechet_distance(reference_features(f"inception_{display}_a"), features)
@@ -100,7 +100,7 @@ def main() -> None:
                 found[metric] = frechet_distance(half_a, half_b[:n])
         return found
 
-    image_means = samples.astype(np.float64).mean((1, 2, 3))
+    image_means = samples.mean((1, 2, 3), dtype=np.float64)
     metrics = cell | {
         "n_reference": size_a,
         "image_mean_sd": None if diverged else image_means.std(),

@@ -69,6 +69,7 @@ def main() -> None:
         latents = between("latents", image_shape)
         backend = backend_choice.resolve(args.backend)
         net = generation.load_unet(weights, image_shape, backend, args.points, args.threads)
+        device = "cuda" if backend in backends.CUDA else "cpu"
         schedule, strips = linear_schedule(), []
         for pair, x in enumerate(latents.split(args.points)):
             if args.sampler == "ddim":
@@ -77,9 +78,7 @@ def main() -> None:
             own = range(OWN_NOISE + pair * args.points, OWN_NOISE + (pair + 1) * args.points)
             indices = own if args.noise == "independent" else [2 * pair] * args.points
 
-            def noise(t: int, indices=indices) -> torch.Tensor:
-                return keyed_noise(args.seed, "ancestral", indices, image_shape, t)
-
+            noise = generation.ancestral_noise(args.seed, indices, image_shape, device)
             timesteps = truncated_timesteps(args.steps)
             strips.append(ancestral(net, x, timesteps, schedule, noise, clip_x0=args.clip_x0))
         images = torch.cat(strips)

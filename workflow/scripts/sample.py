@@ -55,10 +55,11 @@ def main() -> None:
     alone = args.sampler == "none"
     steps = 0 if alone else args.steps
     warm_start = warm_starts.find(args.start)
-    net = step = None
+    net, step, device = None, None, "cpu"
     if not alone:
         weights, batch = job.input(args.weights), min(BATCH, args.n)
-        if args.backend in backends.CUDA and not hasattr(warm_start, "see"):
+        device = "cuda" if args.backend in backends.CUDA else "cpu"
+        if device == "cuda" and not hasattr(warm_start, "see"):
             step = generation.load_step(weights, image_shape, args.backend, batch, args.clip_x0)
         else:
             net = generation.load_unet(weights, image_shape, args.backend, batch, args.threads)
@@ -67,10 +68,13 @@ def main() -> None:
         dip = generation.load_dip(job.input(args.dip), image_shape[0], args.backend, min(BATCH, args.n), args.threads)
 
     frame_steps = set(np.linspace(0, steps, min(FRAMES, steps + 1)).round().astype(int))
-    samples, means, frames = [], [], {}
+    raw, frames = torch.empty(args.n, *image_shape), {}
+    sums = torch.zeros(2, steps + 1, dtype=torch.float64)  # over samples, of a state's mean and of its square
     for first in range(0, args.n, BATCH):
         indices = range(first, min(first + BATCH, args.n))
-        context = generation.make_context(train, indices, steps=steps, passes=args.passes, seed=args.seed, dip=dip)
+        context = generation.make_context(
+            train, indices, steps=steps, passes=args.passes, seed=args.seed, dip=dip, device=device
+        )
         path = []
 
         def record(t: int, x: torch.Tensor, path: list = path, first: int = first) -> None:  # x stays where it is
@@ -82,16 +86,16 @@ def main() -> None:
         if alone:
             x = 2 * x - 1  # a DIP net draws on [0, 1]: only so is its drawing on the model's scale
         record(-1, x.to(path[0].device) if path else x)
-        samples.append(x)
-        means.append(torch.stack(path).cpu())
+        raw[first : first + BATCH] = x
+        means = torch.stack(path).cpu().double()  # (steps + 1, n)
+        sums += torch.stack([means.sum(1), means.square().sum(1)])
 
-    raw = torch.cat(samples).numpy()
-    means = torch.cat(means, dim=1).double().numpy()  # (steps + 1, n)
+    mean, square = sums.numpy() / args.n
     files.write_npz(
         args.output,
-        samples=raw,
-        mean_path=means.mean(1),
-        sd_path=means.std(1),
+        samples=raw.numpy(),
+        mean_path=mean,
+        sd_path=np.sqrt((square - mean**2).clip(0)),
         frames=torch.stack(list(frames.values())).cpu().numpy().astype(np.float16),
         frame_timesteps=np.array(list(frames)),
         cell=np.array(args.cell),

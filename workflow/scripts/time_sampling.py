@@ -39,7 +39,6 @@ def main() -> None:
     args = parse_arguments()
     job = provenance.Job(args.stamp, __file__)
     backend = backend_choice.resolve(args.backend)
-    device = backends.device(backend if args.steps else None)  # the DIP net's is the CPU
     torch.set_num_threads(args.threads)
     train = files.read_npz(job.input(args.data))["train"]
     weights, dip = job.input(args.weights), job.input(args.dip)
@@ -50,6 +49,8 @@ def main() -> None:
         else:
             nets[batch] = generation.load_unet(weights, train.shape[1:], backend, batch, args.threads)
         dips[batch] = generation.load_dip(dip, train.shape[1], backend, batch, args.threads)
+
+    device = backends.device(backend if args.steps else None)  # the DIP net's is the CPU
 
     def run(passes: int, batch: int, length: int) -> float:
         context = generation.make_context(train, range(batch), steps=length, passes=passes, seed=0, dip=dips[batch])

@@ -25,9 +25,9 @@ class Context(NamedTuple):
     """What a warm start may use. Its randomness comes from `noise` alone, so that arms stay paired.
 
     indices: the samples' numbers; image_shape: (C, H, W); steps: K, so that the chain starts at t = K - 1; passes:
-    the cell's DIP passes; noise(stream, shape, t=0): N(0, 1) of (len(indices), *shape), streams `latents`,
-    `dip-latents` and (with t) `ancestral`; dip: the fitted net, (n, C, 32, 32) to the same; train_mean: the training
-    images' mean (1, C, H, W) in [-1, 1].
+    the cell's DIP passes; noise(stream, shape): N(0, 1) of (len(indices), *shape), streams `latents` and
+    `dip-latents`; ancestral_noise(t): what the step at t adds, as `generation.ancestral_noise` says; dip: the fitted
+    net, (n, C, 32, 32) to the same; train_mean: the training images' mean (1, C, H, W) in [-1, 1].
     """
 
     indices: Sequence[int]
@@ -35,7 +35,8 @@ class Context(NamedTuple):
     steps: int
     passes: int
     schedule: "Schedule"
-    noise: "Callable[..., Tensor]"
+    noise: "Callable[[str, tuple[int, ...]], Tensor]"
+    ancestral_noise: "Callable[[int | Tensor], Tensor]"
     dip: "Callable[[Tensor], Tensor] | None"
     train_mean: "Tensor"
 
