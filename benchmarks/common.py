@@ -45,10 +45,10 @@ def add_device(options: argparse.ArgumentParser) -> None:
 
 def prepare(device: str) -> None:
     """float32 on a GPU as on the CPU, for all arms. Raises UserError where there is none."""
-    from ddpm_dip import backends  # not above: memory.py must not import torch
+    from ddpm_dip import gpu  # not above: memory.py must not import torch
 
     if device == "cuda":
-        backends.prepare_gpu("--device")
+        gpu.prepare("--device")
 
 
 def cpu_seconds() -> float:

@@ -35,7 +35,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddpm_dip import backend_choice, backends, errors, files, generation, sampling, torchvision_import, warm_starts  # noqa: F401
+from ddpm_dip import backend_choice, backends, errors, files, generation, gpu, sampling, torchvision_import, warm_starts  # noqa: F401
 from ddpm_dip.diffusion import linear_schedule, truncated_timesteps
 from ddpm_dip.networks import build_unet
 from ddpm_dip.networks.unet import tabulate_time
@@ -230,7 +230,7 @@ def accuracy(net: nn.Module, batch: int, steps: int, threads: int, device: str) 
     for kind in ("max", "rms"):
         table[f"{kind}_over_eager"] = table[f"{kind}_error"] / table[f"{kind}_error"][0]
     size = exact.pow(2).mean().sqrt().item()
-    return table.assign(rms_of_images=size, steps=steps, batch=batch, threads=threads, device=backends.device(device))
+    return table.assign(rms_of_images=size, steps=steps, batch=batch, threads=threads, device=gpu.name(device))
 
 
 def main() -> None:
@@ -263,7 +263,7 @@ def main() -> None:
             keys = {
                 "batch": batch,
                 "threads": threads,
-                "device": backends.device(args.device),
+                "device": gpu.name(args.device),
                 "steps": steps,
                 "image_steps": batch * steps,
             }
@@ -288,7 +288,7 @@ def main() -> None:
     common.show(f"After {args.steps} steps, against float64 with the same noise", exact)
     common.write(args.output, "sampling", table, rows)
     files.write_text(args.output / "sampling-accuracy.csv", exact.to_csv(index=False))
-    title = f"Sampling, U-Net hw4, 1x28x28, device {backends.device(args.device)}"
+    title = f"Sampling, U-Net hw4, 1x28x28, device {gpu.name(args.device)}"
     common.chart(args.output / "sampling.png", title, table[~peaks], KEYS, "eager")
 
 

@@ -27,7 +27,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ddpm_dip import backends, data, errors, torchvision_import, training  # noqa: F401
+from ddpm_dip import data, errors, gpu, torchvision_import, training  # noqa: F401
 from ddpm_dip.diffusion import linear_schedule
 from ddpm_dip.networks import build_unet
 from ddpm_dip.scale import to_model_range
@@ -150,7 +150,7 @@ def main() -> None:
             keys = {
                 "part": part,
                 "threads": threads,
-                "device": backends.device(args.device),
+                "device": gpu.name(args.device),
                 "batch": args.batch_size,
                 "images": count,
             }
@@ -164,7 +164,7 @@ def main() -> None:
 
     common.show("Training hw4 1x28x28: microseconds per image", table)
     common.write(args.output, "training", table, rows)
-    title = f"Training, U-Net hw4, 1x28x28, batch {args.batch_size}, device {backends.device(args.device)}"
+    title = f"Training, U-Net hw4, 1x28x28, batch {args.batch_size}, device {gpu.name(args.device)}"
     common.chart(args.output / "training.png", title, table, KEYS, "original")
 
 

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from .errors import UserError
+from . import gpu
 
 Compiled = Callable[..., Tensor]
 
@@ -57,7 +57,7 @@ def cuda_graph(net: nn.Module, example: tuple[Tensor, ...], precision: str = "f3
     precision: f32; tf32, of convolutions and matrix products; bf16, of what autocast leaves to it.
     Raises UserError where PyTorch sees no GPU.
     """
-    prepare_gpu("sampling.backend", tf32=precision == "tf32")
+    gpu.prepare("sampling.backend", tf32=precision == "tf32")
     net, buffers = copy.deepcopy(net).eval().to("cuda"), [torch.zeros_like(x, device="cuda") for x in example]
     if precision == "bf16":  # the convolutions' weights now, or autocast converts them in each step
         for module in net.modules():
@@ -79,17 +79,6 @@ def cuda_graph(net: nn.Module, example: tuple[Tensor, ...], precision: str = "f3
         graph.replay()
 
     return with_buffers(buffers, replay, result)
-
-
-def prepare_gpu(key: str, tf32: bool = False) -> None:
-    """Convolutions on the GPU deterministic, and in float32 unless `tf32`. Raises UserError where PyTorch sees no GPU.
-
-    key: the setting that asked for one.
-    """
-    if not torch.cuda.is_available():
-        raise UserError(f"{key}: cuda needs a torch with CUDA that sees a GPU; this one sees none")
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
-    torch.backends.cudnn.deterministic = True
 
 
 def with_buffers(buffers: list[Tensor], compute: Callable[[], object], result: Tensor) -> Compiled:
@@ -125,4 +114,4 @@ def one_by_one(net: nn.Module) -> Compiled:
 
 def device(backend: str | None) -> str:
     """Where a backend computes: the GPU's name, or cpu."""
-    return torch.cuda.get_device_name() if backend in CUDA else "cpu"
+    return gpu.name("cuda" if backend in CUDA else "cpu")

@@ -212,7 +212,7 @@ def test_budgets_below_and_above_those_that_are_there(copied):
 # --- code
 
 EDITS = {
-    "sampler": ("sampling.py", ("mean if t == 0", "mean * 1 if t == 0"), SAMPLED | TIMING | DRAWN | TIME),
+    "sampler": ("sampling.py", ("mean if noise is None", "mean * 1 if noise is None"), SAMPLED | TIMING | DRAWN | TIME),
     "training": ("training.py", ("total = 0.0", "total = 0.0 + 0"), TRAIN | AFTER_TRAINING),
     "metric": ("metrics/frechet.py", ("float(np.sum((mean_a", "float(0 + np.sum((mean_a"), evaluate(*CELLS)),
     "figure": ("figures.py", ("DPI = 150", "DPI = 149 + 1"), FIGURES | REPORT),
@@ -251,7 +251,7 @@ def test_comments_layout_times_and_captions_run_nothing(copied):
     for module in ("sampling.py", "training.py", "figures.py", "metrics/frechet.py", "data/digits.py"):
         path = copied / "src/ddpm_dip" / module
         path.write_text("# a comment\n" + path.read_text(encoding="utf-8") + "\n\n# the end\n", encoding="utf-8")
-    replace(copied / "src/ddpm_dip/sampling.py", ("mean = (x - beta", "mean = (  # here\n            x - beta"))
+    replace(copied / "src/ddpm_dip/sampling.py", ("mean = (x - of_t", "mean = (  # here\n            x - of_t"))
     replace(copied / "src/ddpm_dip/training.py", ('"""One pass over', '"""A pass over'))
     replace(copied / "workflow/report/figure.rst", ("", "Now. "))
     ruff = [sys.executable, "-m", "ruff", "format", "--line-length", "60", copied / "src", copied / "workflow"]

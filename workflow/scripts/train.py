@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 import torch
 
-from ddpm_dip import backends, checkpoints, errors, files, provenance, training
+from ddpm_dip import checkpoints, errors, files, gpu, provenance, training
 from ddpm_dip.diffusion import linear_schedule
 from ddpm_dip.dip_pass import dip_pass
 from ddpm_dip.networks import build_dip
@@ -72,7 +72,7 @@ def main() -> None:
     job = provenance.Job(args.stamp, __file__)
     torch.set_num_threads(args.threads)
     if args.device == "cuda":
-        backends.prepare_gpu("device")
+        gpu.prepare("device")
     images = to_model_range(files.read_npz(job.input(args.data))["train"]).to(args.device)
     image_shape = tuple(images.shape[1:])
     total_epochs = args.epochs if args.lr_schedule == "cosine" else None
@@ -126,7 +126,7 @@ def main() -> None:
         header["width"] = args.width
     outputs = [args.output / name for name in ("weights.safetensors", "state.safetensors", "losses.csv")]
     files.write_safetensors(outputs[0], training.sampling_weights(trainer), header)
-    device = backends.device(args.device)
+    device = gpu.name(args.device)
     job.finish(*outputs, spec=spec | {"epochs": args.epochs}, seed=args.seed, device=device, threads=args.threads)
     checkpoints.remove(args.progress)
 

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 import torch
 
-from ddpm_dip import backends, checkpoints, errors, files, gan_training, provenance
+from ddpm_dip import checkpoints, errors, files, gan_training, gpu, provenance
 from ddpm_dip.scale import to_model_range
 
 TRAJECTORY = ("width", "batch_size", "lr", "flip", "device")
@@ -45,7 +45,7 @@ def main() -> None:
     job = provenance.Job(args.stamp, __file__)
     torch.set_num_threads(args.threads)
     if args.device == "cuda":
-        backends.prepare_gpu("device")
+        gpu.prepare("device")
     images = to_model_range(files.read_npz(job.input(args.data))["train"]).to(args.device)
     image_shape = tuple(images.shape[1:])
     spec = {key: getattr(args, key) for key in TRAJECTORY}
@@ -74,7 +74,7 @@ def main() -> None:
     }
     outputs = [args.output / name for name in ("weights.safetensors", "state.safetensors", "losses.csv")]
     files.write_safetensors(outputs[0], trainer.generator.state_dict(), header)
-    device = backends.device(args.device)
+    device = gpu.name(args.device)
     job.finish(*outputs, spec=spec | {"epochs": args.epochs}, seed=args.seed, device=device, threads=args.threads)
     checkpoints.remove(args.progress)
 
