@@ -56,9 +56,8 @@ def main() -> None:
         context = generation.make_context(train, range(batch), steps=length, passes=passes, seed=0, dip=dips[batch])
         warm_start = warm_starts.find("dip" if passes else "noise")
         begin = time.perf_counter()
-        generation.generate(
-            warm_start, context, nets.get(batch), step=steps.get(batch)
-        )  # the result is on the CPU when the call returns
+        # the result is on the CPU when the call returns
+        generation.generate(warm_start, context, nets.get(batch), step=steps.get(batch))
         return time.perf_counter() - begin
 
     arms = [arm for arm in itertools.product(args.passes, args.batches) if args.steps or arm[0]]
