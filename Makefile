@@ -1,15 +1,15 @@
 # make run                              the default study, in a .venv of its own
 # make run STUDY=studies/mnist.yaml     another study
 # make diff A=results/x B=results/y     what two runs differ in
-# make adopt RESULTS=results/x          take over results that were copied without their file times
+# make why                              what a run would do and why, before it does it; with STUDY=... too
 # make bench                            speed against the original's way and against peers, to results/bench/
-# make test, make lint
+# make test, make test-long, make lint
 PYTHON ?= python3
 CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run diff adopt bench test lint clean
+.PHONY: run diff why bench test test-long lint clean
 
 run: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES) $(if $(STUDY),--configfile $(STUDY))
@@ -18,9 +18,8 @@ diff: $(VENV)/installed
 	@$(if $(and $(A),$(B)),,echo "error: make diff A=results/x B=results/y" && exit 2)
 	@$(BIN)/python workflow/tools/diff.py "$(A)" "$(B)"
 
-adopt: $(VENV)/installed
-	@$(if $(RESULTS),,echo "error: make adopt RESULTS=results/x" && exit 2)
-	@$(BIN)/python workflow/tools/adopt.py "$(RESULTS)"
+why: $(VENV)/installed
+	@$(BIN)/python workflow/tools/why.py $(STUDY)
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/sampling.py $(if $(THREADS),--threads $(THREADS))
@@ -29,10 +28,14 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/loss_curves.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/workflow_overhead.py
+	$(BIN)/python benchmarks/small_cells.py
 	$(BIN)/python benchmarks/study.py
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15 -m "not long"
+
+test-long: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -rs --numprocesses 2 --dist loadscope --durations 15 -m long
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -12,7 +12,6 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/sample.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/timing.smk"
-include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -25,6 +24,10 @@ rule all:
 onstart:
     signals.handle_in_a_thread(signal.SIGTERM)
     hold_study()
+    if sys.platform == "linux" and not CONDA:
+        ready.start()
+    if warning := why.would_drop(Path(RESULTS), LEDGER):
+        print(warning, file=sys.stderr)
 
 
 onsuccess:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ddpm_dip import errors, files
+from ddpm_dip.jobs import errors, files
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTROL = "control"
@@ -45,7 +45,7 @@ def add_device(options: argparse.ArgumentParser) -> None:
 
 def prepare(device: str) -> None:
     """float32 on a GPU as on the CPU, for all arms. Raises UserError where there is none."""
-    from ddpm_dip import gpu  # not above: memory.py must not import torch
+    from ddpm_dip.models import gpu
 
     if device == "cuda":
         gpu.prepare("--device")

@@ -3,9 +3,9 @@
 The weights are random stand-ins of the right shapes (the real ones are a download of 95 MB, and cost the same time).
 Parts:
   features   pytorch-fid, the baseline, reads PNG files by its own loader, as it always does; ours takes pixels in
-             memory, as evaluate.py does. One unit is an image: 28x28, grey, given as RGB
+             memory, as the stage evaluate does. One unit is an image: 28x28, grey, given as RGB
   distance   from means and covariances of --dims features: pytorch_fid.fid_score.calculate_frechet_distance, the
-             baseline, against metrics.frechet. One unit is a distance. `full`: more samples than features;
+             baseline, against evaluation.frechet. One unit is a distance. `full`: more samples than features;
              `few`: 256 samples against 512, from features to distance, where ours needs no covariance
   control    each baseline once more: the machine's noise
 """
@@ -23,9 +23,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ddpm_dip import errors, files, torchvision_import  # noqa: F401
-from ddpm_dip.metrics import inception
-from ddpm_dip.metrics.frechet import frechet_distance, frechet_distance_from_statistics, statistics
+from ddpm_dip.data import torchvision_import  # noqa: F401
+from ddpm_dip.evaluation import inception
+from ddpm_dip.evaluation.frechet import frechet_distance, frechet_distance_from_statistics, statistics
+from ddpm_dip.jobs import errors
 
 # isort: split
 import pytorch_fid.inception

@@ -15,16 +15,16 @@ import common
 import pandas as pd
 import torch
 from torch.utils.data import DataLoader
-from training import Pictures, made_images, mnist, original, ours
+from training import Pictures, made_images, mnist, original, ours, trainers
 
-from ddpm_dip import errors
+from ddpm_dip.jobs import errors
 
 
 def curves(seeds: int, epochs: int, images: object, batch: int) -> list[dict]:
     rows = []
     for seed in range(seeds):
         loader = DataLoader(Pictures(images), batch, shuffle=True)
-        runs = {"original": original(loader, seed), "ours": ours(images, batch, seed)}
+        runs = {"original": original(loader, seed=seed), "ours": ours(images, batch, seed, backend=trainers("cpu")[-1])}
         for arm, run in runs.items():
             rows += [{"arm": arm, "seed": seed, "epoch": epoch, "loss": run()} for epoch in range(1, epochs + 1)]
             print(f"seed {seed}, {arm}: {rows[-1]['loss']:.4f}", flush=True)
@@ -63,7 +63,7 @@ def chart(path: Path, rows: pd.DataFrame) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from ddpm_dip import files
+    from ddpm_dip.jobs import files
 
     figure, axis = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for (arm, colour), style in zip((("original", "#de8f05"), ("ours", "#0173b2")), ("--", "-"), strict=True):

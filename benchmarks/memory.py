@@ -1,7 +1,7 @@
 """Peak memory of each stage's script as its number of images grows: what is flat, and what is not.
 
-Each script runs as a process of its own, on one thread; its peak is what the system says when it has ended (maximum
-resident set size). Stages, and what is counted by n:
+Each script runs on a job file, as a process of its own on one thread; its peak is what the system says when it has
+ended (maximum resident set size). Stages, and what is counted by n:
   import               no stage: a process that imports torch and NumPy alone, what all stages have in common
   sample               n samples (batches of 64 inside), --steps steps, on the fastest backend installed
   train                one epoch on n images, batch 128
@@ -24,7 +24,8 @@ import common
 import numpy as np
 import pandas as pd
 
-from ddpm_dip import errors, files
+from ddpm_dip.jobs import errors, files
+from ddpm_dip.sampling import backend_choice
 
 SCRIPTS = common.ROOT / "workflow" / "scripts"
 SHAPE = (1, 28, 28)
@@ -45,9 +46,12 @@ def peak_mb(*command: object) -> float:
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6  # kB, but for macOS
 
 
-def run(script: str, **options: object) -> float:
-    arguments = [part for key, value in options.items() for part in (f"--{key.replace('_', '-')}", value)]
-    return peak_mb(SCRIPTS / script, *arguments)
+def run(folder: Path, stage: str, name: str, settings: dict, inputs: dict, outputs: dict) -> float:
+    """Run a stage on a job of the study in `folder`; paths are relative to it. Returns the peak in MB."""
+    job = {"stage": stage, "settings": settings, "inputs": inputs, "outputs": outputs}
+    path = folder / "jobs" / stage / f"{name}.json"
+    files.write_json(path, job)
+    return peak_mb(SCRIPTS / f"{stage}.py", path)
 
 
 def write_data(path: Path, train: int, reference: int) -> Path:
@@ -59,10 +63,14 @@ def write_data(path: Path, train: int, reference: int) -> Path:
     return path
 
 
-def train(folder: Path, data: Path) -> float:
-    """One epoch of train.py on `data`, the weights into `folder`."""
-    options = {"model": "hw4", "network": "hw4", "epochs": 1, "batch_size": 128, "lr": 1e-3, "seed": 0, "threads": 1}
-    return run("train.py", data=data, progress=folder / "progress", output=folder, **options)
+def train(folder: Path, name: str, data: str) -> float:
+    """One epoch of hw4 on `data`, the weights into the folder `name`."""
+    settings = {"model": "hw4", "family": "unet", "network": "hw4", "width": None, "replicate": 0, "epochs": 1}
+    settings |= {"batch_size": 128, "lr": 1e-3, "lr_schedule": "constant", "flip": False, "ema_decay": 0.995}
+    settings |= {"dip_passes": 0, "device": "cpu", "backend": backend_choice.resolve_training("auto")}
+    names = {"weights": "weights.safetensors", "state": "state.safetensors", "losses": "losses.csv"}
+    outputs = {role: f"{name}/{file}" for role, file in names.items()}
+    return run(folder, "train", name, settings, {"data": data}, outputs)
 
 
 def main() -> None:
@@ -70,28 +78,32 @@ def main() -> None:
     parser.add_argument("--counts", type=errors.at_least(2), nargs="+", default=[128, 512, 2048], help="n")
     parser.add_argument("--steps", type=errors.at_least(1), default=4, help="K of the samples")
     args = parser.parse_args()
+    cell = {"model": "hw4", "replicate": 0, "epochs": 1, "weights": "ema", "start": "noise", "passes": None}
+    cell |= {"sampler": "ancestral", "clip_x0": False, "steps": args.steps, "nfe": args.steps}
 
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        small = write_data(folder / "small.npz", 128, REFERENCE)
-        train(folder / "model", small)
-        weights, classifier = folder / "model" / "weights.safetensors", folder / "classifier.safetensors"
-        run("train_classifier.py", data=small, epochs=1, seed=0, output=classifier)
-        reference = folder / "reference.npz"
-        run("reference_features.py", data=small, classifier=classifier, output=reference)
+        write_data(folder / "small.npz", 128, REFERENCE)
+        train(folder, "model", "small.npz")
+        nets, device = {"classifier": "classifier.safetensors"}, {"device": "cpu"}
+        classifier = {"epochs": 1, "seed": 0}
+        run(folder, "train_classifier", "0", classifier, {"data": "small.npz"}, {"classifier": nets["classifier"]})
+        reference = {"features": "reference.npz"}
+        run(folder, "reference_features", "all", device, {"data": "small.npz", "nets": nets}, reference)
 
         def stages(n: int) -> dict[str, float]:
-            data, samples = write_data(folder / f"data-{n}.npz", n, n), folder / f"samples-{n}.npz"
+            data, samples = f"data-{n}.npz", f"samples-{n}.npz"
+            write_data(folder / data, n, n)
             found = {"import": peak_mb("-c", "import numpy, torch")}
-            chain = {"start": "noise", "steps": args.steps, "n": n, "seed": 0, "threads": 1}
-            found["sample"] = run("sample.py", data=small, weights=weights, output=samples, **chain)
-            found["train"] = train(folder / f"model-{n}", data)
-            output = folder / "features.npz"
-            found["reference_features"] = run("reference_features.py", data=data, classifier=classifier, output=output)
-            output = folder / "metrics.json"
-            shared = {"reference": reference, "classifier": classifier, "output": output}
-            found["evaluate"] = run("evaluate.py", samples=samples, **shared)
+            drawn = {"family": "unet", "cell": cell, "n": n, "backend": "auto"}
+            inputs = {"data": "small.npz", "weights": "model/weights.safetensors"}
+            found["sample"] = run(folder, "sample", str(n), drawn, inputs, {"samples": samples})
+            found["train"] = train(folder, f"model-{n}", data)
+            inputs, outputs = {"data": data, "nets": nets}, {"features": "features.npz"}
+            found["reference_features"] = run(folder, "reference_features", str(n), device, inputs, outputs)
+            inputs = {"samples": samples, "nets": nets, **reference}
+            found["evaluate"] = run(folder, "evaluate", str(n), device, inputs, {"metrics": "metrics.json"})
             return found
 
         counts = sorted(set(args.counts))

@@ -4,21 +4,20 @@
     python benchmarks/study.py --results results/mnist  no run: what the records of a finished one say
 
 A run is a real one in an empty folder, once for each of --cores, one after the other. Every 50 ms the processes below
-Snakemake are looked at: a script's wall time goes from its start to its end, its CPU time (all threads) is the last one
-seen. Columns of a stage:
-  jobs, wall_s, cpu_s   of all its processes together, the interpreter's start and imports counted in
-  start_cpu_s           of that, starting Python and importing: CPU seconds of the script's --help (median of 3) x jobs
+Snakemake are looked at: a script's wall time goes from its start to its end, its CPU time (all threads, and those of
+the copy that does its work) is the last one seen. Columns of a stage:
+  jobs, wall_s, cpu_s   of all its scripts together
+  start_cpu_s           of that, the scripts themselves: starting Python, and where no process is ready importing, too
   compile_cpu_s         of that, making OpenVINO's nets, an estimate: CPU seconds of hw4's (median of 3) x nets, as the
                         records of the results have them
-Row `snakemake` is Snakemake itself; row `rest` is cores x the run's wall time less all of these: cores without a
-process of the study, and what was not seen (bash, the last 50 ms of a process, this watching). With two values of
---cores, the last line is the ratio of their wall times.
+Row `ready` is the process that scripts are copies of, row `snakemake` Snakemake itself; row `rest` is cores x the run's
+wall time less all of these: cores without a process of the study, and what was not seen (bash, the last 50 ms of a
+process, this watching). With two values of --cores, the last line is the ratio of their wall times.
 
 From records alone there are jobs and seconds of each stage's work, its start not counted in.
 """
 
 import collections
-import itertools
 import json
 import shlex
 import statistics
@@ -34,33 +33,21 @@ import common
 import pandas as pd
 import psutil
 
-from ddpm_dip import errors, provenance
+from ddpm_dip.jobs import errors, job
 
 SCRIPTS = common.ROOT / "workflow" / "scripts"
+SHORT = {path.stem[:15]: path.stem for path in SCRIPTS.glob("*.py")}  # as long as a process' name may be
 LOOK = 0.05  # seconds
 COMPILE = """
 import sys, time
 sys.path.insert(0, {src!r})
 import torch
-from ddpm_dip import backends
-from ddpm_dip.networks import build_unet
+from ddpm_dip.models import build_unet
+from ddpm_dip.sampling import backends
 net, begin = build_unet("hw4", (1, 28, 28)), time.process_time()
 backends.openvino(net, (torch.zeros(64, 1, 28, 28), torch.zeros(1).long()), 1)
 print(time.process_time() - begin)
 """
-
-
-def cpu_of(*command: object) -> float:
-    """CPU seconds of a command. Raises UserError where it fails."""
-    before = common.cpu_seconds()
-    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True)
-    if done.returncode:
-        raise errors.UserError(f"{command[0]} failed: {done.stderr[-2000:]}")
-    return common.cpu_seconds() - before
-
-
-def start_seconds(stage: str) -> float:
-    return statistics.median(cpu_of(SCRIPTS / f"{stage}.py", "--help") for _ in range(3))
 
 
 def compile_seconds() -> float:
@@ -70,8 +57,10 @@ def compile_seconds() -> float:
 
 
 def script_of(process: psutil.Process) -> str | None:
-    """The stage that a process runs, None for any other process."""
+    """The stage whose script a process is, `ready` for the process that is and its copies, None for any other."""
     words = process.cmdline()
+    if any("ready.serve(" in word for word in words):
+        return "ready"
     if len(words) < 2 or Path(words[1]).parent != SCRIPTS:
         return None
     fork = process.parent().cmdline() == words  # of a script, before it becomes another program
@@ -87,7 +76,7 @@ def watched(command: list[str], log: Path) -> tuple[float, list[dict]]:
         run = subprocess.Popen(command, cwd=common.ROOT, stdout=said, stderr=said)
         main = psutil.Process(run.pid)
         late = main.create_time() - begin  # the system's boot time is a whole second, and with it all of these times
-        rows[main] = {"stage": "snakemake", "wall_s": 0.0, "cpu_s": 0.0}
+        rows[main] = {"stage": "snakemake", "wall_s": 0.0, "cpu_s": 0.0, "jobs": 0, "start_cpu_s": 0.0}
         while run.poll() is None:
             for process in [main, *main.children(recursive=True)]:
                 try:
@@ -97,7 +86,10 @@ def watched(command: list[str], log: Path) -> tuple[float, list[dict]]:
                         with process.oneshot():
                             times, started = process.cpu_times(), process.create_time() - late
                         cpu = times.user + times.system
-                        rows[process] = {"stage": stage, "wall_s": time.time() - started, "cpu_s": cpu}
+                        rows[process] = {"stage": stage, "wall_s": time.time() - started, "cpu_s": cpu, "jobs": 1}
+                        rows[process]["start_cpu_s"] = cpu
+                        if stage == "ready" and (of := process.name()) in SHORT:  # a copy says what it does
+                            rows[process] |= {"stage": SHORT[of], "wall_s": 0.0, "jobs": 0, "start_cpu_s": 0.0}
                 except (psutil.Error, AttributeError):  # it has just ended, or its parent has
                     continue
             time.sleep(LOOK)
@@ -117,15 +109,12 @@ def run_study(studies: list[Path], cores: int) -> tuple[pd.DataFrame, float, lis
         seconds, rows = watched(command, Path(name) / "log")
         nets, devices = collections.Counter(), set()
         for record in records(Path(name) / "results"):
-            nets[Path(record["command"][0]).stem] += openvino_nets(record)
+            nets[record["job"]["stage"]] += openvino_nets(record)
             devices.add(record["device"])
     frame = pd.DataFrame(rows)
-    groups = frame.groupby("stage", sort=False)
-    table = groups[["wall_s", "cpu_s"]].sum().assign(jobs=groups.size()).reset_index()
-    scripts = table["stage"] != "snakemake"
-    table["start_cpu_s"] = [
-        start_seconds(stage) * n if stage != "snakemake" else 0 for stage, n in table[["stage", "jobs"]].to_numpy()
-    ]
+    table = frame.groupby("stage", sort=False)[["jobs", "wall_s", "cpu_s", "start_cpu_s"]].sum().reset_index()
+    scripts = ~table["stage"].isin(["snakemake", "ready"])
+    table.loc[~scripts, ["jobs", "start_cpu_s"]] = 0
     table["compile_cpu_s"] = [nets[stage] for stage in table["stage"]]
     if nets.total():
         table["compile_cpu_s"] *= compile_seconds()
@@ -141,9 +130,9 @@ def run_study(studies: list[Path], cores: int) -> tuple[pd.DataFrame, float, lis
 def records(results: Path) -> list[dict]:
     """The record of each job of a study; its results all have the same one. Raises UserError where there is none."""
     jobs = {}
-    for path in results.rglob(f"*{provenance.SUFFIX}"):
+    for path in results.rglob(f"*{job.RECORD}"):
         record = json.loads(path.read_text(encoding="utf-8"))
-        jobs[record["started"], tuple(record["command"])] = record
+        jobs[record["job"]["stage"], record["job"]["name"]] = record
     if not jobs:
         raise errors.UserError(f"{results}: no records of a study there")
     return list(jobs.values())
@@ -151,19 +140,15 @@ def records(results: Path) -> list[dict]:
 
 def openvino_nets(record: dict) -> int:
     """How many nets a job has made on OpenVINO: a U-Net and a DIP net where it has them, for each size of batch."""
-    if not str(record.get("backend")).startswith("openvino"):
-        return 0
-    command = record["command"]
-    sizes = 1
-    if "--batches" in command:
-        after = command[command.index("--batches") + 1 :]
-        sizes = len(list(itertools.takewhile(str.isdigit, after)))
-    return sizes * (("--weights" in command) + ("--dip" in command))
+    settings, inputs = record["job"]["settings"], record["job"]["inputs"]
+    used = settings.get("backends", [settings.get("backend")])
+    nets = ("weights" in inputs) + ("dip" in inputs)
+    return nets * sum(str(backend).startswith("openvino") for backend in used)
 
 
 def recorded(results: Path) -> pd.DataFrame:
     """Jobs and seconds of each stage of a finished study, by its records."""
-    jobs = pd.DataFrame([{"stage": Path(r["command"][0]).stem, "seconds": r["seconds"]} for r in records(results)])
+    jobs = pd.DataFrame([{"stage": r["job"]["stage"], "seconds": r["seconds"]} for r in records(results)])
     table = jobs.groupby("stage")["seconds"].agg(jobs="size", seconds="sum").reset_index()
     return table.assign(share=table["seconds"] / table["seconds"].sum()).sort_values("seconds", ascending=False)
 
@@ -182,7 +167,7 @@ def main() -> None:
     tables, walls, rows = [], [], []
     for cores in args.cores:
         table, seconds, found = run_study([path.resolve() for path in args.study], cores)
-        common.show(f"Whole study, {cores} cores: {seconds:.0f} s, {len(found) - 1} jobs", table)
+        common.show(f"Whole study, {cores} cores: {seconds:.0f} s, {sum(row['jobs'] for row in found)} jobs", table)
         tables.append(table.assign(run_s=seconds))
         walls.append(seconds)
         rows += found

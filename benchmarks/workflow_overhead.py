@@ -1,7 +1,7 @@
 """Seconds that the workflow takes to decide what to run, by the number of a study's cells.
 
-A finished study is made up: a dry run writes its stamps, and every result gets an empty file and a record that holds
-its stamp, which is what the workflow goes by. Columns: cells, seconds of a run with nothing to do, seconds of a dry run
+A finished study is made up: a dry run writes its job files, and every result gets an empty file and a record that holds
+its job, which is what the workflow goes by. Columns: cells, seconds of a run with nothing to do, seconds of a dry run
 with one cell more (medians of --rounds), and how many jobs that one plans. Fails where the first finds something to do.
 """
 
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 import common
 import pandas as pd
 
-from ddpm_dip import errors
+from ddpm_dip.jobs import errors, job
 
 PASSES = 10
 JOB = r"^(?:local)?rule (?!all:)\w+:\n    input: ([^\n]*)\n    output: ([^\n]*)"
@@ -26,16 +26,16 @@ JOB = r"^(?:local)?rule (?!all:)\w+:\n    input: ([^\n]*)\n    output: ([^\n]*)"
 
 def overlay(cells: int, more: int = 0) -> dict:
     """A study of `cells` + `more` cells: K = 1, 2, ... by up to 10 passes, and the chain from the mean image."""
-    passes = list(range(min(PASSES, cells - 1)))
+    passes = list(range(1, min(PASSES, cells - 1) + 1))
     steps, rest = divmod(cells - 1, len(passes))
-    grid = {"models": ["net"], "steps": list(range(1, steps + 1)), "starts": ["dip"], "passes": passes}
-    alone = {"models": ["net"], "steps": list(range(1, 2 + rest + more)), "starts": ["mean-image"], "passes": [0]}
-    left_out = dict.fromkeys(("steps", "epochs", "dip_in_training"))
+    grid = {"model": "net", "steps": list(range(1, steps + 1)), "start": "dip", "passes": passes}
+    alone = {"model": "net", "steps": list(range(1, 2 + rest + more)), "start": "mean-image"}
+    left_out = dict.fromkeys(("steps", "quality", "passes", "epochs", "dip_in_training"))
     return {
         "study": "made-up",
-        "models": [{"name": "net", "network": "hw4-sees", "epochs": [1]}],
+        "models": dict.fromkeys(("hw4", "hw4-sees", "hw4-dip")) | {"net": {"network": "hw4-sees", "epochs": [1]}},
         "sampling": {"backend": "torch"},
-        "experiments": left_out | {"passes": grid, "quality": alone},
+        "experiments": left_out | {"many": {"grid": grid}, "alone": {"grid": alone}},
         "timing": None,
     }
 
@@ -55,17 +55,15 @@ def snakemake(folder: Path, config: dict, *options: str) -> tuple[str, float]:
 
 
 def finish(folder: Path, config: dict) -> None:
-    """Make every file that a dry run says is missing."""
-    made = {}
-    for inputs, outputs in re.findall(JOB, snakemake(folder, config, "--dry-run")[0], re.M):
-        stamp = next(path for path in inputs.split(", ") if re.search(r"/stamps/.*\.json$", path))
-        made |= dict.fromkeys(outputs.split(", "), stamp)
-    for path, stamp in made.items():
-        text = ""
-        if path.endswith(".provenance.json"):
-            text = json.dumps({"stamp": json.loads((folder / stamp).read_text())})
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
+    """Make every result of the study that a dry run has planned: an empty file, and a record that holds its job."""
+    snakemake(folder, config, "--dry-run")
+    results = folder / "results/made-up"
+    for path in (results / job.FOLDER).rglob("*/**/*.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for output in content["outputs"].values():
+            (results / output).parent.mkdir(parents=True, exist_ok=True)
+            (results / output).touch()
+            job.record_of(results / output).write_text(json.dumps({"job": job.identity(content)}))
 
 
 def main() -> None:

@@ -1,37 +1,134 @@
 """A made-up study on disk, in the workflow's formats: to look at figures and the report, and to test them.
 
-`python tests/made_study.py FOLDER` writes it, with every figure, and study B's in FOLDER/study-b.
+`python tests/made_study.py FOLDER` writes study A's in FOLDER/results/made, with every figure and the report, and study
+B's in FOLDER/results/made-b.
 """
 
+import copy
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import yaml
 from PIL import Image, ImageDraw, ImageFont
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from ddpm_dip import files, provenance, tables
+import jobfile
 
+from ddpm_dip import study
+from ddpm_dip.evaluation.metrics import METRICS
+from ddpm_dip.jobs import files
+from ddpm_dip.report import labels, plan, tables
+from ddpm_dip.study.plan import data_of, metrics_of, samples_of
+
+ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("hw4", "hw4-sees")
 STEPS = (100, 200, 500, 900)
-CONFIG = {
-    "study": "made",
-    "data": {"dataset": "digits", "split": "both", "image_size": 16},
-    "models": [
-        {"name": "hw4", "network": "hw4", "epochs": 20},
-        {"name": "hw4-sees", "network": "hw4-sees", "epochs": 20},
-        {"name": "hw4-dip", "network": "hw4", "dip_passes": 2, "epochs": 5},
-    ],
-    "experiments": {
-        "quality": {"models": list(MODELS), "steps": [200, 500], "passes": [2]},
-        "passes": {"models": list(MODELS), "steps": [100, 500, 900], "passes": [0, 1, 2, 3, 5, 10, 50]},
-        "epochs": {"models": list(MODELS), "epochs": [5, 10, 20], "passes": 3, "steps": 500},
-        "dip_in_training": {"models": ["hw4-dip"], "steps": 1000, "passes": 2},
+BASE = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+
+
+def overlay(base: dict, over: dict) -> dict:
+    """Mappings are merged, all else is replaced: as Snakemake lays a study's file over config.yaml."""
+    merged = copy.deepcopy(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = overlay(merged[key], value) if both else value
+    return merged
+
+
+CONFIG = overlay(
+    BASE,
+    {
+        "study": "made",
+        "training": {"weights": "last"},
+        "metrics": {"fid_inception": False},
+        "models": {
+            "hw4": {"network": "hw4", "epochs": [5, 10, 20]},
+            "hw4-sees": {"network": "hw4-sees", "epochs": [5, 10, 20]},
+            "hw4-dip": {"network": "hw4", "dip_passes": 2, "epochs": [5]},
+        },
+        "timing": {"model": "hw4", "steps": list(range(100, 1001, 100)), "batches": [1, 32], "repeats": 5},
     },
-    "timing": {"steps": list(range(100, 1001, 100)), "batch": [1, 32], "repeats": 5},
+) | {
+    "experiments": {
+        "quality": {
+            "title": "Quality at a given K",
+            "grid": {"model": [*MODELS, "dip"], "steps": [200, 500], "start": ["noise", "dip", "mean-image"]},
+            "show": {"strips": {"row": ["start", "passes"], "block": "steps", "panel": "model"}, "films": {}},
+        },
+        "steps": {
+            "title": "Quality against K",
+            "grid": {"model": [*MODELS, "dip"], "steps": list(STEPS), "start": ["noise", "dip", "mean-image"]},
+            "show": {
+                "curves": {"x": "steps", "line": ["start", "passes"], "panel": "model"},
+                "drift": {"line": ["steps", "start"], "panel": "model"},
+            },
+        },
+        "passes": {
+            "title": "How many DIP passes",
+            "grid": {
+                "model": list(MODELS),
+                "steps": [100, 500, 900],
+                "start": ["noise", "dip"],
+                "passes": [1, 2, 3, 5, 10, 50],
+            },
+            "show": {
+                "heatmap": {"row": "passes", "x": "steps", "panel": "model"},
+                "strips": {"row": "passes", "block": "steps", "panel": "model"},
+            },
+        },
+        "epochs": {"grid": {"model": list(MODELS), "epochs": [5, 10, 20], "steps": 500, "start": "dip", "passes": 3}},
+        "full": {"grid": {"model": list(MODELS), "epochs": [5, 20], "steps": 1000}},
+        "dip_in_training": {
+            "title": "DIP inside training",
+            "grid": {"model": "hw4-dip", "steps": 1000, "start": ["dip", "dip-every-step"]},
+        },
+    }
 }
+PAIRS, POINTS = 8, 5
+EVOLUTION = {"imvfx": (1, 20, 50), "dcgan": (1, 20, 50)}
+CONFIG_B = overlay(BASE, {"study": "made-b", "training": {"weights": "last"}, "metrics": {"fid_inception": False}}) | {
+    "models": {
+        "imvfx": {"network": "imvfx", "width": 8, "epochs": [1, 20, 50]},
+        "dcgan": {"network": "dcgan", "epochs": [1, 20, 50]},
+    },
+    "experiments": {
+        "evolution": {
+            "title": "DDPM and DCGAN as training goes on",
+            "grid": {"model": ["imvfx", "dcgan"], "epochs": "all", "steps": 1000},
+            "show": {
+                "curves": {"x": "epochs", "line": "model", "metric": ["fd_classifier", "tone_sd"]},
+                "strips": {"row": ["model", "epochs"]},
+            },
+        },
+        "interpolation": {
+            "models": ["imvfx", "dcgan"],
+            "paths": ["linear", "spherical"],
+            "samplers": ["ancestral", "ddim"],
+            "noise": ["shared", "independent"],
+            "steps": 1000,
+            "ddim_steps": 100,
+            "pairs": PAIRS,
+            "points": POINTS,
+        },
+    },
+    "timing": None,
+}
+
+
+@cache
+def study_a() -> study.Study:
+    return study.read(CONFIG)
+
+
+@cache
+def study_b() -> study.Study:
+    return study.read(CONFIG_B)
 
 
 def digits(n: int, size: int = 16, seed: int = 0) -> np.ndarray:
@@ -47,89 +144,105 @@ def digits(n: int, size: int = 16, seed: int = 0) -> np.ndarray:
     return np.stack(images)[:, None]
 
 
-def cell(model="hw4", epochs=20, start="noise", passes=0, sampler="ancestral", steps=500, dataset="digits") -> dict:
-    epochs = epochs if model else None
-    shared = {"weights": "last", "clip_x0": False, "seed": 0, "n": 256}
-    return {
-        "dataset": dataset,
-        "model": model,
-        "epochs": epochs,
-        "start": start,
-        "passes": passes,
-        "sampler": sampler,
-        "steps": steps,
-        **shared,
-    }
+def cell(model="hw4", epochs=20, start="noise", passes=None, steps=500, **other) -> dict:
+    """A point on the axes; nfe is all of steps where nothing else is said."""
+    point = {"replicate": 0, "weights": "last", "sampler": "ancestral", "clip_x0": False, "nfe": steps} | other
+    point |= {"model": model, "epochs": epochs, "start": start, "passes": passes, "steps": steps}
+    return {axis: point[axis] for axis in study.AXES}
 
 
-def samples(record: dict, n: int = 8, size: int = 16, frames: int = 40) -> dict[str, np.ndarray]:
+def dip_alone(passes: int = 2, replicate: int = 0) -> dict:
+    """The DIP net's drawing."""
+    return dict.fromkeys(study.AXES) | {"model": "dip", "replicate": replicate, "passes": passes}
+
+
+def gan(model: str = "dcgan", epochs: int = 50, replicate: int = 0) -> dict:
+    """A DCGAN's samples."""
+    return dict.fromkeys(study.AXES) | {"model": model, "replicate": replicate, "epochs": epochs}
+
+
+def samples(point: dict, n: int = 16, size: int = 16, frames: int = 40) -> dict[str, np.ndarray]:
     """A samples file's arrays: digits under as much noise as the cell deserves, brightness adrift."""
-    rng = np.random.default_rng(record["steps"] + record["passes"])
+    steps, passes = point["steps"] or 0, point["passes"] or 0
+    rng = np.random.default_rng(steps + passes)
     clean, noise = digits(n, size), rng.standard_normal((n, 1, size, size)).astype(np.float32)
-    steps, drifts = record["steps"], record["model"] != "hw4-sees"
-    left = {"noise": max(0.0, 0.9 - steps / 600), "dip": 0.08 + 0.04 * record["passes"]}.get(record["start"], 0.1)
+    drifts = point["model"] != "hw4-sees"
+    start = point["start"] or ("dip" if passes else None)
+    left = {"noise": max(0.0, 0.9 - steps / 600), "dip": 0.08 + 0.04 * passes}.get(start, 0.1)
     offset = rng.normal(0, (steps / 300) ** 2 if drifts else 0.07, (n, 1, 1, 1)).astype(np.float32)
     final = (clean * (1 - left) + noise * left) + offset
+    arrays = {"samples": final, "cell": np.array(json.dumps(point))}
+    if not steps:
+        return arrays
     times = np.unique(np.linspace(steps - 1, -1, frames).round().astype(int))[::-1]
-    mix = [(t + 1) / max(steps, 1) for t in times]
-    path = np.linspace(0, 1, steps + 1)
-    return {
-        "samples": final,
+    mix = [(t + 1) / steps for t in times]
+    path = np.linspace(0, 1, (point["nfe"] or steps) + 1)
+    shown = final[:8]
+    return arrays | {
         "mean_path": -0.4 * path + (path**6 * 3 if drifts else 0),
         "sd_path": 1 / size + path**2 * offset.std(),
-        "frames": np.stack([rng.standard_normal(final.shape) * m**0.5 + final * (1 - m) for m in mix]).astype(
+        "frames": np.stack([rng.standard_normal(shown.shape) * m**0.5 + shown * (1 - m) for m in mix]).astype(
             np.float16
         ),
         "frame_timesteps": times.astype(np.int64),
-        "cell": np.array(json.dumps(record)),
     }
 
 
-def all_cells() -> list[dict]:
-    found = [cell("", None, "dip", 2, "none", 0)]
-    for model in MODELS:
-        for steps in STEPS:
-            found += [cell(model, steps=steps), cell(model, start="mean-image", steps=steps)]
-            found += [
-                cell(model, start="dip", passes=p, steps=steps)
-                for p in ((2,) if steps == 200 else (1, 2, 3, 5, 10, 50))
-            ]
-        found += [cell(model, epochs, "dip", 3) for epochs in (5, 10)]
-    found += [cell("hw4-dip", 5, start, 2, steps=1000) for start in ("dip", "dip-every-step")]
-    found += [cell(model, 5, steps=1000) for model in MODELS] + [cell(model, 20, steps=1000) for model in MODELS]
-    return found
+def archive(point: dict, **options: int) -> dict:
+    """A samples file as `draw` gets it: its arrays, and its cell as a mapping."""
+    return samples(point, **options) | {"cell": point}
 
 
-def distance(record: dict, display: str) -> float:
+def distance(point: dict, display: str) -> float:
     """A distance that behaves like one: better with K, worse with passes, huge for hw4 under clamp."""
-    start = {"noise": 300 * np.exp(-record["steps"] / 150), "mean-image": 20}.get(
-        record["start"], 30 + 9 * record["passes"]
-    )
-    value = 9 + start + 200 / (record["epochs"] or 1) + (300 if record["model"] == "hw4-dip" else 0)
-    adrift = display == "clamp" and record["model"].startswith("hw4") and record["model"] != "hw4-sees"
-    return float(value * (1 + record["steps"] ** 2 / 1000 if adrift else 1))
+    steps, start = point["steps"] or 0, point["start"] or "dip"
+    kind = {"noise": 300 * np.exp(-steps / 150), "mean-image": 20}.get(start, 30 + 9 * (point["passes"] or 0))
+    value = 9 + kind + 200 / (point["epochs"] or 1) + (300 if point["model"] == "hw4-dip" else 0)
+    adrift = display == "clamp" and point["model"] in ("hw4", "hw4-dip")
+    return float(value * (1 + steps**2 / 1000 if adrift else 1))
 
 
-def metrics(record: dict) -> dict:
+def metrics(point: dict, n: int = 256) -> dict:
+    """A record of the stage evaluate."""
+    if point["model"] in EVOLUTION:
+        first, one_step = point["epochs"] < 10, point["start"] is None
+        distances = dict.fromkeys(
+            labels.DISPLAY_NAMES, (60.0 if first else 30.0) if one_step else (300.0 if first else 12.0)
+        )
+        tone = 0.3 if one_step else 0.05
+    else:
+        distances, tone = {display: distance(point, display) for display in labels.DISPLAY_NAMES}, 0.04
     shown = {
-        d: {
-            "fd_classifier": distance(record, d),
-            "fd_classifier_sd": distance(record, d) / 20,
-            "fd_classifier_floor": 6.1,
-            "fid_inception": None,
-            "fid_inception_floor": None,
-            "tone_sd": 0.04,
+        display: dict.fromkeys(METRICS)
+        | {
+            "fd_classifier": distances[display],
+            "fd_classifier_sd": distances[display] / 20,
+            "fd_classifier_2": 1.1 * distances[display],
+            "tone_sd": tone,
+            "image_mean_sd": 0.07,
         }
-        for d in tables.DISPLAY_NAMES
+        for display in labels.DISPLAY_NAMES
     }
     reason = "the Inception weights are not there"
-    return {
-        **record,
-        "n_reference": 449,
-        "image_mean_sd": 0.07,
-        "displays": shown,
-        "not_computed": {"fid_inception": reason},
-    }
+    reasons = {"fid_inception": reason}
+    return {"cell": point, "n": n, "n_reference": 449, "displays": shown, "not_computed": reasons}
+
+
+def floors(n: int = 256, floor: float = 6.1) -> pd.DataFrame:
+    """floors.csv: the same for every feature net and display."""
+    nets = sorted(set(tables.DISTANCES.values()) - {"inception"})
+    rows = [(net, display, n, 449, floor) for net in nets for display in labels.DISPLAY_NAMES]
+    return pd.DataFrame(rows, columns=tables.FLOOR_COLUMNS)
+
+
+def cells_table(points: list[dict]) -> pd.DataFrame:
+    """The table of these cells, with floors, as figures and page take it."""
+    records = {str(index): metrics(point) for index, point in enumerate(points)}
+    return tables.with_floors(tables.cells(records), floors())
+
+
+def points_of(asked: study.Study) -> list[dict]:
+    return [each._asdict() for each in asked.cells]
 
 
 def timing_rows(jitter: float = 0.04) -> str:
@@ -145,12 +258,17 @@ def timing_rows(jitter: float = 0.04) -> str:
     return "\n".join(lines) + "\n"
 
 
-def loss_rows(model: str, epochs: int) -> str:
-    lines = [
-        f"{model},{e},{0.03 + 0.12 / e**1.5 + {'hw4': 0.01, 'hw4-sees': 0}.get(model, 0.1)},{11.5}"
-        for e in range(1, epochs + 1)
-    ]
+def loss_rows(model: str, epochs: int, replicate: int = 0) -> str:
+    """A U-Net's losses.csv."""
+    above = {"hw4": 0.01, "hw4-sees": 0}.get(model, 0.1) + 0.01 * replicate
+    lines = [f"{model},{replicate},{e},{0.03 + 0.12 / e**1.5 + above},{11.5}" for e in range(1, epochs + 1)]
     return "\n".join([",".join(tables.TRAINING_COLUMNS), *lines]) + "\n"
+
+
+def gan_loss_rows(model: str, epochs: int, replicate: int = 0) -> str:
+    """A DCGAN's losses.csv."""
+    lines = [f"{model},{replicate},{e},{1 - e / (2 * epochs)},{1 + e / epochs},3.5" for e in range(1, epochs + 1)]
+    return "\n".join([",".join(tables.GAN_TRAINING_COLUMNS), *lines]) + "\n"
 
 
 def write_dip_fit(folder: Path) -> None:
@@ -166,58 +284,15 @@ def write_dip_fit(folder: Path) -> None:
     files.write_npz(folder / "fit.npz", clean=clean, noisy=noisy, output=(0.9 * clean + 0.1 * noisy))
 
 
-def write_tables(folder: Path) -> None:
-    records = {str(index): metrics(record) for index, record in enumerate(all_cells())}
-    files.write_text(folder / "cells.csv", tables.cells(records).to_csv(index=False))
-    reasons = tables.not_computed(records)
-    provenance.Job(None, __file__).finish(folder / "cells.csv", spec={"table": "cells"}, not_computed=reasons)
-    files.write_text(folder / "timing.csv", timing_rows())
-    parts = [
-        loss_rows(model, epochs).split("\n", 1)[1] for model, epochs in (("hw4", 20), ("hw4-sees", 20), ("hw4-dip", 5))
-    ]
-    files.write_text(folder / "training.csv", ",".join(tables.TRAINING_COLUMNS) + "\n" + "".join(parts))
-
-
-# ---------------------------------------------------------------- study B
-
-PAIRS, POINTS = 8, 5
-EVOLUTION = {"imvfx": (1, 20, 50), "dcgan": (1, 20, 50)}
-CONFIG_B = CONFIG | {
-    "models": [
-        {"name": "imvfx", "network": "imvfx", "width": 8, "epochs": [1, 20, 50]},
-        {"name": "dcgan", "network": "dcgan", "epochs": [1, 20, 50]},
-    ],
-    "experiments": {"evolution": {"models": ["imvfx", "dcgan"], "steps": 1000}, "interpolation": {"points": POINTS}},
-    "timing": None,
-}
-
-
-def evolution_cells() -> list[dict]:
-    kinds = {"imvfx": ("ancestral", 1000), "dcgan": ("gan", 0)}
-    return [
-        cell(model, epochs, sampler=kinds[model][0], steps=kinds[model][1])
-        for model, budgets in EVOLUTION.items()
-        for epochs in budgets
-    ]
-
-
-def evolution_metrics(record: dict) -> dict:
-    """DCGAN is nearer in the first epochs, the U-Net later, when its images are more alike in tone."""
-    made, first = metrics(record), record["epochs"] < 10
-    gan = record["sampler"] == "gan"
-    for values in made["displays"].values():
-        values["fd_classifier"] = (60.0 if first else 30.0) if gan else (300.0 if first else 12.0)
-        values["tone_sd"] = 0.3 if gan else 0.05
-    return made
-
-
-def between(sampler: str, noise: str = "none", path: str = "linear", jump: float = 0.0, model: str = "") -> dict:
-    """A record of evaluate_interpolation.py: even steps, but for a share `jump` of the path in one of them."""
+def between(
+    sampler: str | None, noise: str | None = None, path: str = "linear", jump: float = 0.0, model: str = ""
+) -> dict:
+    """A record of evaluate_interpolation: even steps, but for a share `jump` of the path in one of them."""
     rng = np.random.default_rng(0)
     steps = np.full(POINTS - 1, (1 - jump) / (POINTS - 1)) + rng.uniform(0, 0.002, (PAIRS, POINTS - 1))
     steps[:, 1] += jump
     length = steps.sum(1)
-    detour = {"gan": 1.5, "ddim": 1.7}.get(sampler, 3.0) + rng.uniform(0, 0.1, PAIRS)
+    detour = {None: 1.5, "ddim": 1.7}.get(sampler, 3.0) + rng.uniform(0, 0.1, PAIRS)
     measures = [
         {
             "display": display,
@@ -229,136 +304,127 @@ def between(sampler: str, noise: str = "none", path: str = "linear", jump: float
             "path_ratio": detour[pair],
             "largest_share": steps[pair].max() / length[pair],
         }
-        for display in tables.DISPLAY_NAMES
+        for display in labels.DISPLAY_NAMES
         for space in ("pixels", "classifier")
         for pair in range(PAIRS)
     ]
-    names = {"dataset": "digits", "model": model or ("dcgan" if sampler == "gan" else "imvfx"), "epochs": 50}
-    names |= {
-        "weights": "" if sampler == "gan" else "last",
-        "clip_x0": False,
+    chain = sampler is not None
+    names = {
+        "family": "unet" if chain else "dcgan",
+        "model": model or ("imvfx" if chain else "dcgan"),
+        "replicate": 0,
+        "epochs": 50,
+        "weights": "last" if chain else None,
         "sampler": sampler,
-        "noise": noise,
         "path": path,
+        "noise": noise,
+        "steps": 1000 if chain else None,
+        "clip_x0": False if chain else None,
+        "pairs": PAIRS,
+        "points": POINTS,
     }
-    return names | {"steps": 0 if sampler == "gan" else 1000, "seed": 0, "measures": measures, "not_computed": {}}
+    return {"names": names, "measures": measures, "not_computed": {}}
+
+
+WAYS = [(None, None, 0.0), ("ancestral", "shared", 0.4), ("ancestral", "independent", 0.0), ("ddim", None, 0)]
 
 
 def ways() -> list[dict]:
-    kinds = [("gan", "none", 0.0), ("ancestral", "shared", 0.4), ("ancestral", "independent", 0.0), ("ddim", "none", 0)]
-    return [between(*kind[:2], path, kind[2]) for kind in kinds for path in ("linear", "spherical")]
+    return [between(*kind[:2], path, kind[2]) for kind in WAYS for path in ("linear", "spherical")]
 
 
-def write_study_b(root: Path, size: int = 16) -> None:
-    """Tables, figures and settings of study B, under the names the report looks for."""
-    from ddpm_dip import figures
-
-    records = {str(index): evolution_metrics(record) for index, record in enumerate(evolution_cells())}
-    for name in ("cells", "evolution"):
-        files.write_text(root / f"tables/{name}.csv", tables.cells(records).to_csv(index=False))
-    found = tables.interpolation({str(index): record for index, record in enumerate(ways())})
-    files.write_text(root / "tables/interpolation.csv", found.to_csv(index=False))
-    files.write_text(root / "tables/training.csv", loss_rows("imvfx", 50))
-    lines = [f"dcgan,{e},{1 - e / 100},{1 + e / 50},3.5" for e in range(1, 51)]
-    files.write_text(
-        root / "tables/gan_training.csv", "\n".join([",".join(tables.GAN_TRAINING_COLUMNS), *lines]) + "\n"
-    )
-    files.write_json(root / "config.json", CONFIG_B)
-
-    cells = []
-    for record in evolution_cells():
-        cells.append(root / f"samples/{cell_name(record)}.npz")
-        files.write_npz(cells[-1], **samples(record, 16, size))
-    strips: dict[str, list[Path]] = {}
-    for record in ways():
-        names = {key: value for key, value in record.items() if key not in ("measures", "not_computed")}
-        path = root / "interpolations" / f"{record['sampler']}-{record['path']}-{record['noise']}.npz"
-        images = digits(PAIRS * POINTS, size).reshape(PAIRS, POINTS, 1, size, size)
-        files.write_npz(path, images=images, cell=np.array(json.dumps(names)))
-        strips.setdefault(record["model"], []).append(path)
-
-    def make(name, inputs, output, **options):
-        figures.save(figures.draw(name, inputs, options), root / "figures" / output)
-
-    make("loss", [root / "tables/training.csv"], "loss.png")
-    make("gan-loss", [root / "tables/gan_training.csv"], "gan-loss.png")
-    make("evolution", [root / "tables/evolution.csv"], "evolution.png")
-    for display in tables.DISPLAY_NAMES:
-        make("evolution-grid", cells, f"evolution-grid.{display}.png", display=display)
-        make("smoothness", [root / "tables/interpolation.csv"], f"smoothness.{display}.png", display=display)
-        for model, paths in strips.items():
-            make("interpolation-strip", paths, f"interpolation.{model}.{display}.png", display=display)
+def strips_of(record: dict, size: int = 16) -> dict:
+    """An interpolation's archive, as `draw` gets it."""
+    return {"images": digits(PAIRS * POINTS, size).reshape(PAIRS, POINTS, 1, size, size), "names": record["names"]}
 
 
-def cell_name(record: dict) -> str:
-    return "-".join(str(record[key]) for key in ("model", "epochs", "start", "passes", "sampler", "steps"))
+# ---------------------------------------------------------------- on disk
 
 
-def write_samples(folder: Path, size: int = 16) -> dict[str, tuple[dict, Path]]:
-    written = {}
-    for record in all_cells():
-        path = folder / f"{cell_name(record)}.npz"
-        files.write_npz(path, **samples(record, size=size))
-        written[cell_name(record)] = (record, path)
-    return written
+def write_results(root: Path, asked: study.Study, size: int = 16) -> None:
+    """What lies before the tables: metrics, samples, fits, losses, times and interpolations."""
+    for each in asked.cells:
+        point = each._asdict()
+        files.write_json(root / metrics_of(each), metrics(point))
+        files.write_npz(root / samples_of(each), **samples(point, size=size))
+    real = np.round((digits(32, size) + 1) * 127.5).astype(np.uint8)
+    files.write_npz(root / data_of(asked), train=real, reference=real)
+    files.write_text(root / "tables/floors.csv", floors().to_csv(index=False))
+    write_dip_fit(root / "dip/r0")
+    known = {(None, None): 0.0} | {kind[:2]: kind[2] for kind in WAYS}
+    for path, names in asked.interpolations.items():
+        record = between(names["sampler"], names["noise"], names["path"], known[names["sampler"], names["noise"]])
+        record["names"] = names
+        files.write_json(root / f"interpolations/{path}.json", record)
+        strips = strips_of(record, size)
+        files.write_npz(root / f"interpolations/{path}.npz", images=strips["images"], names=np.array(json.dumps(names)))
 
 
-def write_figures(root: Path, size: int = 16) -> None:
-    """Every figure of the study, under the names the report looks for."""
-    from ddpm_dip import figures
-
-    known = list(write_samples(root / "samples", size).values())
-    write_dip_fit(root / "dip")
-    out, table = root / "figures", root / "tables"
-
-    def make(name, inputs, output, **options):
-        figures.save(figures.draw(name, inputs, options), out / output)
-
-    make("time-against-steps", [table / "timing.csv"], "time-against-steps.png")
-    for name in ("distance-against-steps", "passes-heatmap", "epochs"):
-        make(name, [table / "cells.csv"], f"{name}.png")
-    make("loss", [table / "training.csv"], "loss.png", published="true")
-    make("dip-fit", [root / "dip/fit.csv", root / "dip/fit.npz"], "dip-fit.png")
-    chains = [
-        path
-        for record, path in known
-        if record["model"] in MODELS
-        and record["epochs"] == 20
-        and record["passes"] in (0, 2)
-        and record["start"] in ("noise", "dip")
-        and record["steps"] in (100, 500, 900)
-    ]
-    make("brightness-drift", chains, "brightness-drift.png")
-    for display in tables.DISPLAY_NAMES:
-        for model in MODELS:
-            own = [(record, path) for record, path in known if record["model"] in (model, "")]
-            quality = [
-                path
-                for r, path in own
-                if r["passes"] in (0, 2) and (r["epochs"] in (20, None)) and r["steps"] in (0, 200, 500)
-            ]
-            make("strip", quality, f"strip.quality.{model}.{display}.png", row="arm", display=display)
-            passes = [
-                path
-                for r, path in own
-                if r["start"] in ("noise", "dip") and r["epochs"] == 20 and r["steps"] in (100, 500, 900)
-            ]
-            make("strip", passes, f"strip.passes.{model}.{display}.png", row="passes", display=display)
-            budgets = [path for r, path in own if r["passes"] == 3 and r["steps"] == 500]
-            make("strip", budgets, f"strip.epochs.{model}.{display}.png", row="epochs", display=display)
-            for arm, start in (("noise", "noise"), ("dip", "dip")):
-                path = [p for r, p in own if r["start"] == start and r["steps"] == 200 and r["passes"] in (0, 2)]
-                make("denoising", path, f"denoising.{model}.{arm}.K0200.{display}.gif", display=display)
-        inside = [path for r, path in known if r["model"] == "hw4-dip"]
-        make("strip", inside, f"strip.dip_in_training.hw4-dip.{display}.png", row="start", display=display)
+def write_tables(root: Path, asked: study.Study) -> list[str]:
+    """The tables, by their stage. Returns their names."""
+    parts = {"cells": [metrics_of(each) for each in asked.cells]}
+    parts["interpolation"] = [f"interpolations/{path}.json" for path in asked.interpolations]
+    for model, family in asked.families.items():
+        table = "gan_training" if family == "dcgan" else "training"
+        for replicate in asked.config["seeds"]["replicates"]:
+            epochs = max(asked.config["models"][model]["epochs"])
+            losses = f"models/{model}/r{replicate}/epoch-{epochs:04d}/losses.csv"
+            rows = (gan_loss_rows if family == "dcgan" else loss_rows)(model, epochs, replicate)
+            files.write_text(root / losses, rows)
+            parts.setdefault(table, []).append(losses)
+    if asked.config["timing"]:
+        files.write_text(root / "timing/K0100.csv", timing_rows())
+        parts["timing"] = ["timing/K0100.csv"]
+    parts = {name: paths for name, paths in parts.items() if paths}
+    for name, paths in parts.items():
+        inputs, outputs = {"parts": paths}, {"table": f"tables/{name}.csv"}
+        jobfile.run("tables", jobfile.write(root, "tables", {"table": name}, inputs, outputs, name))
+    return [*parts, "floors"]
 
 
-def write_study(root: Path) -> None:
-    write_tables(root / "tables")
-    write_figures(root)
-    files.write_json(root / "config.json", CONFIG)
+def write_figures(root: Path, asked: study.Study, dpi: int = 150) -> list[plan.Wanted]:
+    """Every figure that the study wants, by its stage."""
+    wanted = plan.wanted(asked)
+    for each in wanted:
+        settings = {"figure": each.kind, "options": each.options, "dpi": dpi}
+        outputs = {"figure": f"figures/{each.file}"}
+        jobfile.run("figure", jobfile.write(root, "figure", settings, each.inputs, outputs, each.file))
+    return wanted
+
+
+def report_job(root: Path, asked: study.Study, names: list[str], wanted: list[plan.Wanted]) -> Path:
+    """The job file of the report."""
+    settings = {
+        "config": asked.config,
+        "cells": [each.path for each in asked.cells],
+        "figures": [
+            {"file": f"figures/{each.file}", "kind": each.kind, "section": each.section, "title": each.title}
+            | {"caption": each.caption, "alt": each.alt}
+            for each in wanted
+        ],
+        "experiments": {
+            part.name: {"title": part.title, "cells": [each.path for each in part.cells], "show": part.show}
+            for part in asked.experiments.values()
+        },
+    }
+    inputs = {
+        "tables": {name: f"tables/{name}.csv" for name in names},
+        "figures": [f"figures/{each.file}" for each in wanted],
+    }
+    outputs = {"page": "report/index.html", "summary": "report/summary.txt"}
+    results = [f"tables/{name}.csv" for name in names]
+    return jobfile.write(root, "report", settings, inputs, outputs, "report", results=results)
+
+
+def write_study(root: Path, asked: study.Study | None = None, size: int = 16, dpi: int = 150) -> list[plan.Wanted]:
+    """A whole made-up study, up to its report. Returns its figures."""
+    asked = asked or study_a()
+    write_results(root, asked, size)
+    names, wanted = write_tables(root, asked), write_figures(root, asked, dpi)
+    jobfile.run("report", report_job(root, asked, names, wanted))
+    return wanted
 
 
 if __name__ == "__main__":
-    write_study(Path(sys.argv[1]))
-    write_study_b(Path(sys.argv[1]) / "study-b")
+    write_study(Path(sys.argv[1]) / "results/made")
+    write_study(Path(sys.argv[1]) / "results/made-b", study_b())

@@ -1,5 +1,6 @@
 """The report in a real browser: it renders, and it fits a phone and a desk."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -12,9 +13,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import jobfile
 import made_study
 
-from ddpm_dip import report, tables
+from ddpm_dip.jobs import files
+from ddpm_dip.jobs.job import record_of
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
@@ -31,20 +34,19 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    root = tmp_path_factory.mktemp("study")
-    made_study.write_study(root)
-    timing = tables.read_csv(root / "tables/timing.csv", tables.TIMING_COLUMNS)
-    training = tables.read_csv(root / "tables/training.csv", tables.TRAINING_COLUMNS)
-    images = {path.name: path.read_bytes() for path in (root / "figures").iterdir()}
-    long = {
-        f"results/made/samples/{'a-long-cell-name-' * 8}{i}.npz": {"sha256": "0" * 64, "seconds": 1} for i in range(3)
-    }
-    cells = tables.read_cells(root / "tables/cells.csv")
-    html = report.page(made_study.CONFIG, cells, timing, training, images, long, {})
-    (root / "index.html").write_text(html)
-    return root / "index.html"
+@pytest.fixture(scope="module", params=["study_a", "study_b"])
+def page(request, tmp_path_factory):
+    root = tmp_path_factory.mktemp("study") / "results/made"
+    made_study.write_study(root, getattr(made_study, request.param)())
+    # long paths, as of deep cells, must not make the page wide
+    job = json.loads((root / "jobs/report/report.json").read_text())
+    for index in range(3):
+        name = f"samples/{'a-long-cell-name-' * 8}{index}.npz"
+        files.write_json(record_of(root / name), {"sha256": "0" * 64, "seconds": 1, "job": {"stage": "sample"}})
+        job["hints"]["results"].append(name)
+    (root / "jobs/report/report.json").write_text(json.dumps(job))
+    jobfile.run("report", root / "jobs/report/report.json")
+    return root / "report/index.html"
 
 
 def chromium(profile, *arguments):

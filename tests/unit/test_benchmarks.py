@@ -10,10 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ddpm_dip.errors import UserError
+from ddpm_dip.jobs.errors import UserError
+from ddpm_dip.sampling import backend_choice
 
 ROOT = Path(__file__).resolve().parents[2]
-BACKENDS = ["ours-torch", "ours-openvino", "ours-openvino-bf16"]
+LANES = backend_choice.has_lanes()
+BACKENDS = ["ours-torch", *["ours-lanes"] * LANES, "ours-openvino", "ours-openvino-bf16"]
+TRAINERS = {"ours-torch", *["ours-lanes"] * LANES}
 
 
 def run(script: str, *arguments: object) -> subprocess.CompletedProcess:
@@ -40,10 +43,10 @@ def check_ratios(table: pd.DataFrame, baseline: str) -> None:
     assert ones.size and (ones == 1).all()
 
 
-SAMPLING = ("--rounds", 1, "--batches", 2, "--timed-steps", 2, "--steps", 3, "--accuracy-batch", 2)
+SAMPLING = ("--rounds", 1, "--sides", 28, "--batches", 2, "--timed-steps", 2, "--steps", 3, "--accuracy-batch", 2)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_sampling(tmp_path):
     folder = tmp_path / "original"
     folder.mkdir()
@@ -53,7 +56,7 @@ def test_sampling(tmp_path):
     samplers = table[~table["arm"].str.startswith("peak")]
     assert set(samplers["arm"]) == {"eager", "control", "diffusers", "original", *BACKENDS}
     check_ratios(samplers, "eager")
-    assert (table["gflops"] > 0).all() and len(table) == len(rounds) == 9
+    assert (table["gflops"] > 0).all() and len(table) == len(rounds) == 6 + len(BACKENDS) + LANES
     assert rounds.loc[rounds["arm"] == "eager", "flop"].item() == pytest.approx(4 * 49.9e6, rel=1e-3)
 
     accuracy = pd.read_csv(tmp_path / "out" / "sampling-accuracy.csv").set_index("arm")
@@ -81,18 +84,26 @@ def test_an_original_that_does_not_fit_is_one_message(tmp_path, monkeypatch, cod
         load_original(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training(tmp_path):
-    options = ("--rounds", 1, "--images", 6, "--batch-size", 4, "--workers", 1)
+    options = ("--rounds", 1, "--images", 6, "--batch-size", 4, "--workers", 1, "--sides", 16)
     table, _ = tables("training", tmp_path, *options)
-    shared = {"original", "ours", "control"}
+    shared = {"original", "control", *TRAINERS}
     arms = table.groupby("part")["arm"].agg(set)
     assert arms["step"] == shared and arms["epoch"] == shared | {"original-1-workers"}
     check_ratios(table, "original")
     assert table["loss"].between(0.1, 10).all() and (table["epochs"] == 2).all()
 
 
-@pytest.mark.slow
+@pytest.mark.long
+def test_small_cells(tmp_path):
+    done = run("small_cells.py", "--cells", 8, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (row,) = pd.read_csv(tmp_path / "small_cells.csv").to_dict("records")
+    assert row["cells"] == 8 and row["cells_a_minute"] == pytest.approx(480 / row["seconds"])
+
+
+@pytest.mark.long
 def test_loss_curves(tmp_path):
     options = ("--seeds", 2, "--epochs", 2, "--images", 6, "--batch-size", 4)
     table, rounds = tables("loss_curves", tmp_path, *options)
@@ -100,7 +111,7 @@ def test_loss_curves(tmp_path):
     assert table[["original", "ours"]].to_numpy().min() > 0.1 and np.isfinite(table["gap_ses"]).all()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_study(tmp_path):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("{ sampling: { backend: openvino } }")
@@ -108,17 +119,26 @@ def test_study(tmp_path):
     done = run("study.py", "--study", micro, overlay, "--cores", 2, "--output", tmp_path)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "study.csv").set_index("stage")
-    jobs = {"prepare_data": 1, "fit_dip": 1, "train": 2, "sample": 3, "evaluate": 3, "time_sampling": 2, "report": 1}
+    jobs = {
+        "prepare_data": 1,
+        "fit_dip": 1,
+        "train": 2,
+        "train_classifier": 2,
+        "sample": 3,
+        "evaluate": 3,
+        "time_sampling": 2,
+        "report": 1,
+    }
     assert table.loc[list(jobs), "jobs"].to_dict() == jobs
     making = table["compile_cpu_s"].dropna()
     assert set(making.index[making > 0]) == {"sample", "time_sampling"}
-    scripts = table.drop(["snakemake", "rest"])
+    scripts = table.drop(["ready", "snakemake", "rest"])
     assert (scripts["start_cpu_s"] > 0).all() and (scripts["wall_s"] > 0).all()
     assert (scripts["cpu_s"] < 1.1 * scripts["wall_s"] * 2).all()  # two threads at most
     assert table["share"].between(0, 1).all()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_workflow_overhead(tmp_path):
     done = run("workflow_overhead.py", "--cells", 3, "--rounds", 1, "--output", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -131,10 +151,12 @@ def test_workflow_overhead(tmp_path):
 def test_a_study_by_its_records(tmp_path):
     folder = tmp_path / "results"
     folder.mkdir()
-    record = {"started": "2026-01-01T00:00:00Z", "command": ["sample.py", "--n", "2"], "seconds": 3.0}
+    record = {"job": {"stage": "sample", "name": "a cell"}, "seconds": 3.0}
     for name in ("a.npz", "b.npz"):  # one job's two results
         (folder / f"{name}.provenance.json").write_text(json.dumps(record))
-    (folder / "c.provenance.json").write_text(json.dumps(record | {"command": ["train.py"], "seconds": 9.0}))
+    (folder / "c.provenance.json").write_text(
+        json.dumps({"job": {"stage": "train", "name": "a model"}, "seconds": 9.0})
+    )
     done = run("study.py", "--results", folder, "--output", tmp_path)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "study-records.csv").set_index("stage")
@@ -142,7 +164,7 @@ def test_a_study_by_its_records(tmp_path):
     assert "no records of a study" in run("study.py", "--results", tmp_path / "nowhere").stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_fid(tmp_path):
     table, _ = tables("fid", tmp_path, "--rounds", 1, "--images", 2, "--batch-size", 2, "--dims", 8)
     assert set(table["part"]) == {"features", "distance-full", "distance-few"}
@@ -151,7 +173,7 @@ def test_fid(tmp_path):
     assert (table.loc[table["arm"] == "ours", "difference"] < 1e-5).all()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory(tmp_path):
     table, _ = tables("memory", tmp_path, "--rounds", 1, "--counts", 3, "--steps", 1)
     assert list(table["stage"]) == ["import", "sample", "train", "reference_features", "evaluate"]

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from ddpm_dip import files
-from ddpm_dip.errors import UserError
-from ddpm_dip.metrics.classifier import (
+from ddpm_dip.evaluation.classifier import (
     accuracy,
     build_classifier,
     classifier_features,
     load_classifier,
     train_classifier,
 )
+from ddpm_dip.jobs import files
+from ddpm_dip.jobs.errors import UserError
 
 torch.set_num_threads(1)
 
@@ -75,6 +75,11 @@ def test_refuses_shapes(shape):
         build_classifier(shape, 5)
 
 
+def test_features_of_images_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"images of shape \(1, 16, 16\), but the classifier takes \(1, 8, 8\)"):
+        classifier_features(build_classifier((1, 8, 8), 2), torch.zeros(3, 1, 16, 16))
+
+
 def test_refuses_labels_that_do_not_fit():
     images, labels = bars(8, 3)
     for wrong in (labels[:-1], labels - 1, labels + 2):
@@ -100,3 +105,13 @@ def test_saved_and_loaded(trained, tmp_path):
     files.write_safetensors(path, net.state_dict(), {"image_shape": "1x16x16", "classes": 2})
     with pytest.raises(UserError, match="classifier.safetensors: not a classifier's weights"):
         load_classifier(path)
+    with pytest.raises(UserError, match="none.safetensors: no such file"):
+        load_classifier(tmp_path / "none.safetensors")
+
+
+def test_a_damaged_file_is_named_but_not_to_be_deleted_as_it_may_be_the_users_own(tmp_path):
+    path = tmp_path / "classifier.safetensors"
+    path.write_bytes(b"something else")
+    with pytest.raises(UserError, match="classifier.safetensors: damaged, or not a classifier's") as caught:
+        load_classifier(path)
+    assert "delete" not in str(caught.value)

@@ -6,36 +6,44 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jobfile
 import made_study
 import pytest
 
-from ddpm_dip import comparison, files, provenance, tables
+from ddpm_dip.jobs import files
+from ddpm_dip.jobs.job import Job
+from ddpm_dip.report import comparison, tables
 
 SCRIPT = Path(__file__).resolve().parents[2] / "workflow/tools/diff.py"
+
+
+def record_cells(folder):
+    """The record that a job writes beside its table."""
+    Job(jobfile.write(folder, "tables", {"table": "cells"}, {}, {"table": "tables/cells.csv"}), "tables").finish()
 
 
 @pytest.fixture
 def runs(tmp_path):
     """B has another learning rate, one cell less, one more, and its DIP cells are 3 further away."""
     folders = tmp_path / "a", tmp_path / "b"
-    config = {"study": "x", "training": {"lr": 0.001, "batch_size": 32}, "models": [{"name": "hw4", "epochs": [2, 4]}]}
+    config = {"study": "x", "training": {"lr": 0.001, "batch_size": 32}, "models": {"hw4": {"epochs": [2, 4]}}}
     other = copy.deepcopy(config)
-    other["training"]["lr"], other["models"][0]["epochs"] = 0.002, [2, 4, 8]
+    other["training"]["lr"], other["models"]["hw4"]["epochs"] = 0.002, [2, 4, 8]
     kept = [made_study.cell(steps=steps, start=start) for steps in (100, 200) for start in ("noise", "mean-image")]
-    kept.append(made_study.cell("", None, "dip", 2, "none", 0))
+    kept.append(made_study.dip_alone())
     for folder, settings, extra in ((folders[0], config, 300), (folders[1], other, 400)):
-        job = provenance.Job(None, __file__)
         records = {str(i): made_study.metrics(c) for i, c in enumerate([*kept, made_study.cell(steps=extra)])}
         for record in records.values():
             for values in record["displays"].values():
-                values["fd_classifier"] = 10.0 + 3 * (folder.name == "b" and record["start"] == "mean-image")
+                values["fd_classifier"] = 10.0 + 3 * (folder.name == "b" and record["cell"]["start"] == "mean-image")
                 values["fd_classifier_sd"] = 0.3 if folder.name == "a" else 0.4
         files.write_text(folder / "tables/cells.csv", tables.cells(records).to_csv(index=False))
-        job.finish(folder / "tables/cells.csv", spec={})
-        job.input(folder / "tables/cells.csv")
-        job.stamp = {"spec": settings, "code": ""}
+        record_cells(folder)
+        inputs, outputs = {"tables": {"cells": "tables/cells.csv"}}, {"page": "report/index.html"}
+        job = Job(jobfile.write(folder, "report", {"config": settings}, inputs, outputs), "report")
+        job.inputs("tables")
         files.write_text(folder / "report/index.html", "")
-        job.finish(folder / "report/index.html", spec={})
+        job.finish()
     return folders
 
 
@@ -56,8 +64,27 @@ def test_settings_cells_and_differences(runs, tmp_path):
     assert "  B - A over 5 cells: median +0, quartiles +0 to +3" in minmax
     assert "  differences beyond two sd: 2 of 5" in minmax
     assert "fid_inception" not in done.stdout  # in neither run
-    written = tables.read_csv(tmp_path / "diff.csv", [*comparison.CELL, "fd_classifier_diff_sd"])
+    written = tables.read("diff", tmp_path / "diff.csv")
+    assert list(written.columns)[: len(comparison.CELL) + 1] == [*comparison.CELL, "fd_classifier_a"]
+    assert "fd_classifier_diff_sd" in written
     assert len(written) == 10 and written["fd_classifier_diff"].max() == 3
+
+
+def test_cells_are_the_same_on_all_axes_or_not_at_all():
+    points = [made_study.cell(), made_study.cell(sampler="ddim"), made_study.cell(replicate=1), made_study.dip_alone()]
+    points += [made_study.cell(nfe=20), made_study.cell(weights="ema"), made_study.gan()]
+    both, one = made_study.cells_table(points), made_study.cells_table(points[:1])
+    compared = comparison.cells(both, both)
+    assert len(compared) == 2 * len(points) and (compared["fd_classifier_diff"] == 0).all()
+    assert len(comparison.cells(one, both)) == 2 and comparison.only_in(one, both) == []
+    assert comparison.only_in(both, one) == [
+        "DIP(2) alone",
+        "dcgan, 50 epochs, DCGAN",
+        "hw4, 20 epochs, DDIM, K = 500",
+        "hw4, 20 epochs, DDPM, K = 500, 20 evaluations",
+        "hw4, EMA weights, 20 epochs, DDPM, K = 500",
+        "hw4, replicate 1, 20 epochs, DDPM, K = 500",
+    ]
 
 
 def test_a_run_compared_with_itself_has_no_difference(runs):
@@ -86,7 +113,7 @@ def test_what_is_no_finished_study_is_named(runs, tmp_path):
     assert f"{tmp_path}: has no report/index.html; give the folder of a finished study" in refused(a, tmp_path)
     files.write_text(b / "tables/cells.csv", (b / "tables/cells.csv").read_text().replace("13", "14"))
     assert f"{b}/tables/cells.csv: altered or damaged" in refused(a, b)
-    provenance.Job(None, __file__).finish(b / "tables/cells.csv", spec={})  # as by a run that was stopped then
+    record_cells(b)  # as by a run that was stopped then
     assert f"{b}: its cells were made again after its report" in refused(a, b)
     (b / "tables/cells.csv").unlink()
     assert f"{b}: has no tables/cells.csv" in refused(a, b)

@@ -5,8 +5,8 @@ import functools
 import gzip
 import hashlib
 import http.server
+import importlib
 import io
-import json
 import os
 import re
 import stat
@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import textwrap
 import threading
 import urllib.error
 import warnings
@@ -22,16 +23,18 @@ import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
+import jobfile
 import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm_dip import code, data
+from ddpm_dip import data
 from ddpm_dip.data import Loaded, Options, archives, image_folder, photos
-from ddpm_dip.errors import UserError
+from ddpm_dip.jobs import errors, files
+from ddpm_dip.jobs.errors import UserError
+from ddpm_dip.jobs.job import read_record
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "workflow/scripts/prepare_data.py"
 MNIST = Path(os.environ.get("DDPM_DIP_MNIST", ROOT.parent / "shared/data/mnist"))
 
 
@@ -63,7 +66,7 @@ def test_digits_resized(channels):
 def test_model_range():
     import torch
 
-    from ddpm_dip.scale import to_model_range
+    from ddpm_dip.models.scale import to_model_range
 
     x = to_model_range(np.array([[0, 255, 51]], np.uint8))
     assert x.dtype == torch.float32
@@ -107,7 +110,7 @@ def test_photo_parts_have_no_pixel_in_common(monkeypatch):
     )
     taken = []
     monkeypatch.setattr(photos, "prepare", lambda patches, *_: taken.extend(patches))
-    is_test = data.load(Options("photos", channels=3)).is_test
+    is_test = photos.load(Options("photos", channels=3)).is_test
     seen = np.zeros((2, 2 * 10**6), bool)
     for patch, part in zip(taken, is_test, strict=True):
         seen[int(part), patch] = True
@@ -186,10 +189,104 @@ def test_split_with_a_negative_seed():
 
 
 def test_available_datasets():
-    assert {"digits", "mnist", "fashion_mnist", "kmnist", "image_folder", "photos"} <= set(data.DATASETS)
-    assert not {"idx", "archives"} & set(data.DATASETS)
-    assert [name for name in data.DATASETS if not data.has_labels(name)] == ["image_folder", "photos"]
+    assert data.names() == ["digits", "fashion_mnist", "image_folder", "kmnist", "mnist", "photos"]
+    assert [name for name in data.names() if not data.has_labels(name)] == ["image_folder", "photos"]
     data.check(Options("fashion-mnist"))
+    from ddpm_dip.study import plugins
+
+    assert plugins.names("dataset") == tuple(name.replace("_", "-") for name in data.names())
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Writes a data set of one's own into a copy of the folder of data sets."""
+    for path in Path(data.__file__).parent.glob("*.py"):
+        (tmp_path / path.name).write_text(path.read_text())
+    monkeypatch.setattr(data, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(data, "__path__", [str(tmp_path)])
+
+    def write(body: str, head: str = "") -> Path:
+        path = tmp_path / "my_set.py"
+        top = f"import numpy as np\n\nfrom ddpm_dip.data import Loaded, Options\n\n{head}\n\ndef load(options):\n"
+        path.write_text(top + textwrap.indent(textwrap.dedent(body), "    "))
+        monkeypatch.delitem(sys.modules, "ddpm_dip.data.my_set", raising=False)
+        importlib.invalidate_caches()
+        return path
+
+    yield write
+    sys.modules.pop("ddpm_dip.data.my_set", None)
+
+
+IMAGES_OF_MINE = "images = np.zeros((5, options.channels, 16, 16), np.uint8)\n"
+
+
+def test_a_data_set_of_one_s_own_is_one_function(own):
+    own(IMAGES_OF_MINE + "return Loaded(images, np.arange(5))")
+    assert "my_set" in data.names() and data.has_labels("my-set")
+    for name in ("my_set", "my-set"):
+        data.check(Options(name))
+        assert data.load(Options(name, image_size=16)).labels.tolist() == [0, 1, 2, 3, 4]
+    own(IMAGES_OF_MINE + "return Loaded(images, np.empty(0, np.int64))", "LABELLED = False")
+    assert not data.has_labels("my-set") and data.load(Options("my-set", channels=3)).images.shape == (5, 3, 16, 16)
+
+
+def test_a_file_without_load_is_no_data_set(own):
+    own("return 1").write_text("def read(options):\n    return None\n")
+    assert "my_set" not in data.names()
+    with pytest.raises(UserError, match="data.dataset 'my-set' is unknown; choose one of digits"):
+        data.check(Options("my-set"))
+
+
+def test_a_file_that_is_no_python_is_named(own):
+    path = own("return 1")
+    path.write_text("def load(options:\n")
+    with pytest.raises(UserError, match=f"{path}: not readable as Python"):
+        data.check(Options("my-set"))
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("return None", "returned NoneType; it must return Loaded"),
+        ("return images, np.arange(5)", "returned tuple; it must return Loaded"),
+        ("return Loaded(None, np.arange(5))", r"images \(\) object; they must be \(N, 1, H, W\) uint8"),
+        ("return Loaded(images[:, 0], np.arange(5))", r"images \(5, 16, 16\) uint8; they must be \(N, 1, H, W\) uint8"),
+        ("return Loaded(images / 255, np.arange(5))", r"images \(5, 1, 16, 16\) float64; they must be .* uint8"),
+        ("return Loaded(images.repeat(3, 1), np.arange(5))", r"images \(5, 3, 16, 16\) .* \(N, 1, H, W\)"),
+        ("return Loaded(images[:0], np.arange(0))", r"images \(0, 1, 16, 16\)"),
+        ("return Loaded(images, np.arange(4))", r"labels \(4,\) int64; they must be \(5,\) int64"),
+        ("return Loaded(images, np.ones(5))", r"labels \(5,\) float64; they must be \(5,\) int64"),
+        (
+            "return Loaded(images, np.arange(0))",
+            r"labels \(0,\) int64; .* or \(0,\) where the file says LABELLED = False",
+        ),
+        ("return Loaded(images, np.arange(5), np.arange(5))", r"is_test \(5,\) int64; it must be \(5,\) bool, or None"),
+        (
+            "return Loaded(images, np.arange(5), np.ones(4, bool))",
+            r"is_test \(4,\) bool; it must be \(5,\) bool, or None",
+        ),
+    ],
+)
+def test_a_wrong_result_of_one_s_own_data_set_names_its_file(own, body, says):
+    path = own(IMAGES_OF_MINE + body)
+    with pytest.raises(UserError, match=says) as caught:
+        data.load(Options("my-set"))
+    assert str(caught.value).startswith(f"{path}: load(options) returned ")
+
+
+def test_a_result_of_another_size_than_asked_for_names_the_file(own):
+    path = own(IMAGES_OF_MINE + "return Loaded(images, np.arange(5))")
+    with pytest.raises(
+        UserError, match=r"images \(5, 1, 16, 16\) uint8; they must be \(N, 1, 28, 28\) uint8"
+    ) as caught:
+        data.load(Options("my-set", image_size=28))
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_labels_where_the_file_says_that_there_are_none(own):
+    own(IMAGES_OF_MINE + "return Loaded(images, np.arange(5))", "LABELLED = False")
+    with pytest.raises(UserError, match=r"labels \(5,\) int64; they must be \(0,\) int64"):
+        data.load(Options("my-set"))
 
 
 @pytest.mark.parametrize(
@@ -249,7 +346,7 @@ def idx_bytes(array: np.ndarray) -> bytes:
 @pytest.fixture
 def idx_folder(tmp_path, monkeypatch):
     """A folder with four small packed files, whose checksums are torchvision's for the length of a test."""
-    from ddpm_dip import torchvision_import  # noqa: F401
+    from ddpm_dip.data import torchvision_import  # noqa: F401
 
     # isort: split
     from torchvision import datasets
@@ -319,8 +416,9 @@ def test_idx_damaged_unpacked_file_is_refused(idx_folder, content):
     unpack(idx_folder)
     path = idx_folder / "t10k-images-idx3-ubyte"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=f"{path}: not a whole original file"):
+    with pytest.raises(UserError, match=f"{path}: not a whole original file") as caught:
         data.load(Options("mnist", root=idx_folder, split="test"))
+    assert "delete" not in str(caught.value) and "put the original file in its place" in str(caught.value)
 
 
 def test_idx_images_and_labels_must_be_as_many(idx_folder):
@@ -485,7 +583,7 @@ def test_damaged_image_is_named(tmp_path, damage, suffix):
     path = tmp_path / f"damaged{suffix}"
     Image.fromarray(IMAGES[0]).save(path)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match=f"{path}: cannot be read as an image"):
+    with pytest.raises(UserError, match=f"{path}: cannot be read as an image .*repair it, or move it elsewhere"):
         load_one(tmp_path, 1)
 
 
@@ -1059,38 +1157,57 @@ def test_listing_of_an_address_is_its_digest():
     assert data.listing("https://127.0.0.1/a.zip", "0" * 64) == "0" * 64
 
 
-# --- the script ---
+# --- the stage ---
+
+SETTINGS = {
+    "dataset": "digits", "root": None, "sha256": None, "split": "both", "image_size": None, "channels": 1,
+    "reference": 200, "seed": 1, "sources": None,
+}  # fmt: skip
 
 
-def run_script(*arguments: object) -> subprocess.CompletedProcess:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.run(
-        [sys.executable, SCRIPT, *map(str, arguments)], env=environment, capture_output=True, text=True
-    )
+def prepare_data(study: Path, **settings: object) -> Path:
+    path = jobfile.write(study, "prepare_data", SETTINGS | settings, {}, {"data": "data/set.npz"})
+    jobfile.run("prepare_data", path)
+    return study / "data/set.npz"
 
 
-def test_script_writes_data_and_provenance(tmp_path):
-    output, stamp = tmp_path / "digits.npz", tmp_path / "stamp.json"
-    content = {"code": code.digest(SCRIPT, ("data.digits",)), "plugins": ["data.digits"]}
-    stamp.write_text(json.dumps(content))
-    common = ("--dataset", "digits", "--reference", 200, "--seed", 1)
-    done = run_script(*common, "--image-size", 16, "--output", output, "--stamp", stamp)
-    assert done.returncode == 0, done.stderr
-    with np.load(output) as archive:
-        parts = dict(archive)
+def test_stage_writes_data_and_its_record(tmp_path, capsys):
+    output = prepare_data(tmp_path, image_size=16)
+    parts = files.read_npz(output)
     loaded = data.load(Options("digits", image_size=16))
     assert np.array_equal(parts["train"], loaded.images[parts["train_index"]])
     assert np.array_equal(parts["reference"], loaded.images[parts["reference_index"]])
     assert parts["train"].shape == (1597, 1, 16, 16) and parts["reference"].shape == (200, 1, 16, 16)
-    provenance = json.loads((tmp_path / "digits.npz.provenance.json").read_text())
-    assert provenance["counts"] == {"train": 1597, "reference": 200}
-    assert sum(provenance["classes"]["train"].values()) == 1597
-    assert provenance["stamp"] == content and provenance["spec"]["image_size"] == 16
+    record = read_record(output)
+    assert record["counts"] == {"train": 1597, "reference": 200} and record["image_shape"] == [1, 16, 16]
+    assert sum(record["classes"]["train"].values()) == 1597 and record["work"] == {"images": 1797}
+    assert record["job"]["settings"] == SETTINGS | {"image_size": 16}
+    assert record["sha256"] == files.sha256(output)
+    assert "1597 train and 200 reference images" in capsys.readouterr().out
 
 
-def test_script_error_is_one_line(tmp_path):
-    output = tmp_path / "data.npz"
-    done = run_script("--dataset", "mnist", "--root", tmp_path, "--reference", 10, "--seed", 1, "--output", output)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: data.root: ") and done.stderr.count("\n") == 1
-    assert not output.exists()
+def test_stage_names_the_source_files_and_keeps_downloads_beside_the_study(mirror, tmp_path):
+    record = read_record(prepare_data(tmp_path / "results/mine", dataset="mnist", reference=2, image_size=28))
+    cache = tmp_path / "results/downloads/MNIST"
+    names = {Path(path).name: digest for path, digest in record["read"].items()}
+    assert names == {path.name: files.sha256(path) for path in cache.iterdir()} and len(names) == 4
+
+
+def test_stage_error_is_one_line(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        errors.run(lambda: prepare_data(tmp_path / "study", dataset="mnist", root=str(tmp_path)))
+    error = capsys.readouterr().err
+    assert stopped.value.code == 1 and error.startswith("error: data.root: ") and error.count("\n") == 1
+    assert not (tmp_path / "study/data").exists()
+
+
+def test_the_script_runs_the_stage(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    good = jobfile.write(tmp_path, "prepare_data", SETTINGS, {}, {"data": "data/set.npz"}, name="good")
+    done = jobfile.script("prepare_data", good)
+    assert done.returncode == 0, done.stderr
+    assert len(files.read_npz(tmp_path / "data/set.npz")["train"]) == 1597
+    bad = SETTINGS | {"dataset": "minst"}
+    done = jobfile.script("prepare_data", jobfile.write(tmp_path, "prepare_data", bad, {}, {"data": "never.npz"}))
+    assert done.returncode == 1 and done.stderr.startswith("error: data.dataset 'minst' is unknown")
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "never.npz").exists()

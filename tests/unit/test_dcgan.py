@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from ddpm_dip import files, gan_training
-from ddpm_dip.epochs import epoch_generator
-from ddpm_dip.errors import UserError
-from ddpm_dip.networks.dcgan import build_discriminator, build_generator
+from ddpm_dip.jobs import files
+from ddpm_dip.jobs.errors import UserError
+from ddpm_dip.models.epochs import epoch_generator
+from ddpm_dip.models.families import dcgan
+from ddpm_dip.models.networks.dcgan import build_discriminator, build_generator
 
 SHAPE = (1, 16, 16)
 
@@ -31,8 +32,8 @@ def images(n, shape=SHAPE, seed=0):
     return (ramp * torch.rand(n, *shape[:2], 1, generator=generator) - 0.3).clamp(-1, 1)
 
 
-def latents(n, latent_dim=100):
-    return torch.randn(n, latent_dim, generator=torch.Generator().manual_seed(1))
+def latents(n):
+    return torch.randn(n, 100, generator=torch.Generator().manual_seed(1))
 
 
 # --- networks ---
@@ -98,9 +99,9 @@ def test_initialisation(size):
 
 @pytest.mark.parametrize("shape", [(1, 16, 16), (1, 28, 28), (3, 64, 64)])
 def test_a_sample_does_not_depend_on_its_batch_mates_in_eval_mode(shape):
-    trainer = start(shape)
-    gan_training.train_epoch(trainer, images(20, shape), 10)  # statistics that do something
-    z = latents(5, 10) * torch.linspace(0.1, 3, 5).view(5, 1)
+    trainer = start(shape, batch_size=10)
+    dcgan.train_epoch(trainer, images(20, shape))  # statistics that do something
+    z = latents(5) * torch.linspace(0.1, 3, 5).view(5, 1)
     net = trainer.generator.eval()
     with torch.no_grad():
         alone = torch.cat([net(row[None]) for row in z])
@@ -108,15 +109,31 @@ def test_a_sample_does_not_depend_on_its_batch_mates_in_eval_mode(shape):
         assert (net.train()(z) - alone).abs().max() > 1e-3
 
 
+def test_the_study_s_constants_are_the_network_s():
+    from ddpm_dip.models import networks
+
+    network = networks.find("dcgan", "dcgan")
+    assert (network.FAMILY, network.WIDTH, network.SIZES) == ("dcgan", 64, (16, 28, 32, 64, 128))
+    assert networks.names("dcgan") == ["dcgan"]
+    with pytest.raises(UserError, match="network 'hw4' is unknown; known are dcgan"):
+        networks.find("hw4", "dcgan")
+
+
 # --- training ---
 
 
-def start(shape=SHAPE, **options):
-    return gan_training.start(shape, **({"seed": 0, "latent_dim": 10, "width": 8} | options))
+SETTINGS = {
+    "model": "gan", "family": "dcgan", "network": "dcgan", "width": 8, "replicate": 0, "epochs": 1, "device": "cpu",
+    "batch_size": 8, "lr": 2e-4, "flip": False,
+}  # fmt: skip
+
+
+def start(shape=SHAPE, **settings):
+    return dcgan.start(SETTINGS | settings, shape)
 
 
 def test_the_defaults_are_the_paper_s():
-    trainer = gan_training.start((1, 16, 16), seed=0)
+    trainer = start(width=None)
     for optimizer in (trainer.optimizer_g, trainer.optimizer_d):
         assert optimizer.defaults["lr"] == 2e-4 and optimizer.defaults["betas"] == (0.5, 0.999)
     assert trainer.latent_dim == 100 and trainer.discriminator[0].out_channels == 64
@@ -124,9 +141,9 @@ def test_the_defaults_are_the_paper_s():
 
 @pytest.mark.parametrize("shape", [(1, 16, 16), (1, 28, 28), (3, 32, 32), (3, 64, 64)])
 def test_a_step_is_finite_and_moves_every_parameter(shape):
-    trainer = start(shape)
+    trainer = start(shape, batch_size=4)
     before = copy.deepcopy((trainer.generator, trainer.discriminator))
-    gan_training.train_epoch(trainer, images(4, shape), 4)
+    dcgan.train_epoch(trainer, images(4, shape))
     for old, new in zip(before, (trainer.generator, trainer.discriminator), strict=True):
         for p, q in zip(old.parameters(), new.parameters(), strict=True):
             assert q.grad.isfinite().all() and q.isfinite().all() and not torch.equal(p, q)
@@ -139,13 +156,13 @@ def bce(logits, target):
 
 
 def test_losses_and_step_are_those_computed_by_hand():
-    trainer, x = start(lr=0.003), images(6)
+    trainer, x = start(lr=0.003, batch_size=6), images(6)
     generator, discriminator = copy.deepcopy((trainer.generator, trainer.discriminator))
-    gan_training.train_epoch(trainer, x, 6)
+    dcgan.train_epoch(trainer, x)
 
     rng = epoch_generator(0, 1)
     real = x[torch.randperm(6, generator=rng)]
-    fake = generator(torch.randn(6, 10, generator=rng))
+    fake = generator(torch.randn(6, 100, generator=rng))
     loss_d = bce(discriminator(real), 1) + bce(discriminator(fake.detach()), 0)
     loss_d.backward()
     first_step(discriminator, trainer.discriminator, 0.003)
@@ -166,7 +183,7 @@ def first_step(net, moved, lr):
 
 
 def whole_state(trainer):
-    tensors, header = gan_training.state_tensors(trainer)
+    tensors, header = dcgan.state_tensors(trainer)
     return {name: tensor.contiguous().numpy().tobytes() for name, tensor in tensors.items()}, header
 
 
@@ -174,14 +191,14 @@ def whole_state(trainer):
 def test_epochs_in_a_chain_are_one_training(tmp_path, shape):
     def train(trainer, until):
         while trainer.epoch < until:
-            gan_training.train_epoch(trainer, images(23, shape), 8, flip=True)
+            dcgan.train_epoch(trainer, images(23, shape))
             trainer.generator.eval()  # as a caller does who samples after each epoch
         return trainer
 
-    whole, lower = train(start(shape), 4), train(start(shape), 2)
-    files.write_safetensors(tmp_path / "state.safetensors", *gan_training.state_tensors(lower))
-    chained = start(shape)
-    gan_training.load_state(chained, *files.read_safetensors(tmp_path / "state.safetensors"))
+    whole, lower = train(start(shape, flip=True), 4), train(start(shape, flip=True), 2)
+    files.write_safetensors(tmp_path / "state.safetensors", *dcgan.state_tensors(lower))
+    chained = start(shape, flip=True)
+    dcgan.load_state(chained, *files.read_safetensors(tmp_path / "state.safetensors"))
     assert whole_state(chained) == whole_state(lower)
     train(chained, 4)
 
@@ -193,19 +210,19 @@ def test_epochs_in_a_chain_are_one_training(tmp_path, shape):
     assert next(m for m in whole.discriminator if isinstance(m, nn.BatchNorm2d)).num_batches_tracked == 4 * 3 * 3
 
 
-def test_another_seed_is_another_training():
-    a, b = start(), start(seed=1)
+def test_another_replicate_is_another_training():
+    a, b = start(batch_size=4), start(batch_size=4, replicate=1)
     for trainer in (a, b):
-        gan_training.train_epoch(trainer, images(8), 4)
+        dcgan.train_epoch(trainer, images(8))
     assert a.losses[0][1:3] != b.losses[0][1:3]
     assert not torch.equal(a.generator[1].weight, b.generator[1].weight)
 
 
-def seen_by(trainer, *args, **options):
+def seen_by(trainer, images):
     """The batches of real images that the discriminator meets in an epoch: every third of its batches."""
     seen = []
     hook = trainer.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
-    gan_training.train_epoch(trainer, *args, **options)
+    dcgan.train_epoch(trainer, images)
     hook.remove()
     return seen[::3]
 
@@ -213,16 +230,16 @@ def seen_by(trainer, *args, **options):
 @pytest.mark.parametrize(("n", "sizes"), [(24, [8, 8, 8]), (26, [8, 8, 8, 2]), (25, [8, 8, 9]), (5, [5]), (9, [9])])
 def test_an_epoch_sees_each_image_once_and_a_last_one_joins_the_batch_before(n, sizes):
     x = images(n)
-    seen = seen_by(start(), x, 8)
+    seen = seen_by(start(), x)
     assert [len(batch) for batch in seen] == sizes
     assert sorted(image.numpy().tobytes() for image in torch.cat(seen)) == sorted(i.numpy().tobytes() for i in x)
 
 
 def test_flips_mirror_some_images_and_others_in_each_epoch():
-    trainer, x = start(), images(40)
+    trainer, x = start(flip=True), images(40)
     mirrored = []
     for _ in range(2):
-        met = {image.numpy().tobytes() for image in torch.cat(seen_by(trainer, x, 8, flip=True))}
+        met = {image.numpy().tobytes() for image in torch.cat(seen_by(trainer, x))}
         mirrored.append([image.numpy().tobytes() not in met for image in x])
         assert met == {(i.flip(2) if m else i).numpy().tobytes() for i, m in zip(x, mirrored[-1], strict=True)}
         assert 10 <= sum(mirrored[-1]) <= 30
@@ -237,18 +254,18 @@ def test_the_epoch_s_losses_are_means_over_images():
             if isinstance(layer, nn.BatchNorm2d):
                 net[i] = nn.Identity()
     x, rng, rows = images(20), epoch_generator(0, 1), []
-    gan_training.train_epoch(trainer, x, 8)
+    dcgan.train_epoch(trainer, x)
     with torch.no_grad():
         for indices in torch.randperm(20, generator=rng).split(8):
-            fake = trainer.discriminator(trainer.generator(torch.randn(len(indices), 10, generator=rng)))
+            fake = trainer.discriminator(trainer.generator(torch.randn(len(indices), 100, generator=rng)))
             d = bce(trainer.discriminator(x[indices]), 1) + bce(fake, 0)
             rows += [(d.item(), bce(fake, 1).item())] * len(indices)
     assert trainer.losses[0][1:3] == pytest.approx([sum(column) / 20 for column in zip(*rows, strict=True)], rel=1e-5)
 
 
 def test_training_learns_the_images_mean():
-    trainer, x = start(lr=2e-3), images(64)
-    z = latents(64, 10)
+    trainer, x = start(lr=2e-3, batch_size=16), images(64)
+    z = latents(64)
 
     def distance():
         with torch.no_grad():
@@ -256,7 +273,7 @@ def test_training_learns_the_images_mean():
 
     before = distance()
     for _ in range(30):
-        gan_training.train_epoch(trainer, x, 16)
+        dcgan.train_epoch(trainer, x)
     assert distance() < before / 2
 
 
@@ -266,17 +283,17 @@ def test_training_learns_the_images_mean():
 @pytest.mark.parametrize(("n", "batch_size"), [(1, 8), (8, 1), (0, 8)])
 def test_batches_of_one_image_are_refused(n, batch_size):
     with pytest.raises(UserError, match=f"gan.batch_size: .* 2 images .*given: {batch_size}, of {n} images"):
-        gan_training.train_epoch(start(), images(n), batch_size)
+        dcgan.train_epoch(start(batch_size=batch_size), images(n))
 
 
 def test_a_loss_that_is_not_finite_stops_and_the_epoch_does_not_count():
-    trainer = start()
-    gan_training.train_epoch(trainer, images(8), 4)
+    trainer = start(batch_size=4)
+    dcgan.train_epoch(trainer, images(8))
     with torch.no_grad():
         trainer.generator[1].weight.fill_(math.nan)
     message = r"gan\.lr: the discriminator's loss became nan at epoch 2, step 3, with learning rate 0\.0002"
     with pytest.raises(UserError, match=message):
-        gan_training.train_epoch(trainer, images(8), 4)
+        dcgan.train_epoch(trainer, images(8))
     assert trainer.epoch == 1 and len(trainer.losses) == 1
 
 
@@ -285,5 +302,5 @@ def test_an_epoch_that_ends_in_weights_that_are_not_finite_is_not_a_finished_one
     with torch.no_grad():
         trainer.generator[1].weight.fill_(3e38)
     with pytest.raises(UserError, match=r"gan\.lr: .* at epoch 1, step 1, with learning rate 1e\+38"):
-        gan_training.train_epoch(trainer, images(4), 4)
+        dcgan.train_epoch(trainer, images(4))
     assert trainer.epoch == 0 and trainer.losses == []

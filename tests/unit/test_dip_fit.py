@@ -1,20 +1,17 @@
 """Fitting the DIP net: the published recipe, its curve, and its odd backtracking, replayed in plain formulas."""
 
 import csv
-import runpy
-import sys
-from pathlib import Path
 
+import jobfile
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from ddpm_dip import dip_fit, files
-from ddpm_dip.errors import UserError
-from ddpm_dip.networks import build_dip
-
-ROOT = Path(__file__).resolve().parents[2]
+from ddpm_dip.jobs import files
+from ddpm_dip.jobs.errors import UserError
+from ddpm_dip.jobs.job import read_record
+from ddpm_dip.models import build_dip, dip_fit
 
 
 def digit(channels=1):
@@ -204,23 +201,47 @@ def test_a_loss_that_is_not_finite_stops_with_iteration_and_learning_rate(monkey
         dip_fit.fit_dip(digit(), 5, 0)
 
 
-# --- the script ---
+# --- the stage ---
+
+OUTPUTS = {"weights": "dip/weights.safetensors", "curve": "dip/fit.csv", "pictures": "dip/fit.npz"}
 
 
-def test_fit_script(fit, tmp_path, monkeypatch, capsys):
+def fitted(folder, replicate, iterations=60, outputs=OUTPUTS):
+    settings = {"iterations": iterations, "replicate": replicate}
+    jobfile.run("fit_dip", jobfile.write(folder, "fit_dip", settings, {"data": "data.npz"}, outputs))
+
+
+def test_fit_stage(fit, tmp_path, capsys):
     files.write_npz(tmp_path / "data.npz", train=np.stack([digit(), 0 * digit()]))
-    output = tmp_path / "dip"
-    args = ["--data", str(tmp_path / "data.npz"), "--iterations", "60", "--seed", "0", "--output", str(output)]
-    monkeypatch.setattr(sys, "argv", ["fit_dip.py", *args])
-    runpy.run_path(str(ROOT / "workflow/scripts/fit_dip.py"), run_name="__main__")
-    with open(output / "fit.csv", newline="") as file:
+    fitted(tmp_path, 0)
+    with open(tmp_path / OUTPUTS["curve"], newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["iteration", "loss", "psnr_noisy", "psnr_clean", "psnr_smoothed", "reverted"]
     assert [float(row[2]) for row in rows] == [row[2] for row in fit.curve] and {row[5] for row in rows} == {"False"}
-    arrays = files.read_npz(output / "fit.npz")
+    arrays = files.read_npz(tmp_path / OUTPUTS["pictures"])
     assert np.array_equal(arrays["noisy"], fit.noisy.numpy()) and np.array_equal(arrays["clean"], fit.clean.numpy())
+    tensors, header = files.read_safetensors(tmp_path / OUTPUTS["weights"])
+    assert header == {"network": "dip", "image_channels": "1", "iterations": "60", "seed": "0"}
     net = build_dip()
-    net.load_state_dict(files.read_safetensors(output / "weights.safetensors")[0])
+    net.load_state_dict(tensors)
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), fit.net.parameters(), strict=True))
     last = fit.curve[-1]
     assert f"loss {last[1]:.6f}, PSNR {last[2]:.2f} dB to the noisy image" in capsys.readouterr().out
+    for output in OUTPUTS.values():
+        record = read_record(tmp_path / output)
+        assert record["read"] == {"data.npz": files.sha256(tmp_path / "data.npz")}
+        assert record["work"] == {"iterations": 60}
+
+
+def test_a_replicate_is_the_training_image_and_the_seed(tmp_path):
+    train = np.stack([digit(), digit().transpose(0, 2, 1), 255 - digit()])
+    files.write_npz(tmp_path / "data.npz", train=train)
+    for replicate in range(3):
+        fitted(tmp_path, replicate, iterations=3)
+        expected = dip_fit.fit_dip(train[replicate], 3, seed=replicate)
+        arrays = files.read_npz(tmp_path / OUTPUTS["pictures"])
+        for name in ("clean", "noisy", "output"):
+            assert np.array_equal(arrays[name], getattr(expected, name).numpy())
+    with pytest.raises(UserError, match=r"seeds\.replicates: 3 is .* but there are 3 training images"):
+        fitted(tmp_path, 3, outputs={"weights": "never/w", "curve": "never/c", "pictures": "never/p"})
+    assert not (tmp_path / "never").exists()

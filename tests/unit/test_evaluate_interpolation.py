@@ -1,28 +1,38 @@
-"""evaluate_interpolation.py on strips whose smoothness is known."""
+"""The stage evaluate_interpolation on strips whose smoothness is known."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import jobfile
 import numpy as np
 import pytest
 import torch
 
-from ddpm_dip import files
-from ddpm_dip.metrics.classifier import build_classifier, classifier_features
+from ddpm_dip.evaluation.classifier import Classifier, build_classifier, classifier_features
+from ddpm_dip.jobs import files
+from ddpm_dip.jobs.errors import UserError
+from ddpm_dip.jobs.job import read_record
 
-SCRIPT = Path(__file__).resolve().parents[2] / "workflow/scripts/evaluate_interpolation.py"
-CELL = {"dataset": "digits", "model": "imvfx", "sampler": "ddim", "path": "linear", "noise": "none", "seed": 3}
+NAMES = {"model": "imvfx", "sampler": "ddim", "path": "linear", "noise": None}
 
 
-def measure(folder: Path, images: np.ndarray, *options: object) -> dict:
-    files.write_npz(folder / "images.npz", images=images.astype(np.float32), cell=np.array(json.dumps(CELL)))
-    command = [sys.executable, SCRIPT, "--images", folder / "images.npz", "--output", folder / "out.json", *options]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert files.read_json(folder / "out.json.provenance.json")["seed"] == 3
+def measure_job(folder: Path, images: np.ndarray, nets: dict[str, str] | None = None) -> Path:
+    files.write_npz(folder / "images.npz", images=images.astype(np.float32), names=np.array(json.dumps(NAMES)))
+    inputs = {"images": "images.npz", "nets": nets or {}}
+    return jobfile.write(folder, "evaluate_interpolation", {}, inputs, {"measures": "out.json"})
+
+
+def measure(folder: Path, images: np.ndarray, nets: dict[str, str] | None = None) -> dict:
+    jobfile.run("evaluate_interpolation", measure_job(folder, images, nets))
+    assert read_record(folder / "out.json")["read"].keys() == {"images.npz", *(nets or {}).values()}
     return json.loads((folder / "out.json").read_text(), parse_constant=pytest.fail)  # no NaN in JSON
+
+
+def random_classifier(path: Path) -> Classifier:
+    torch.manual_seed(0)
+    net = build_classifier((1, 8, 8), 10).eval()
+    files.write_safetensors(path, net.state_dict(), {"image_shape": "1x8x8", "classes": 10})
+    return net
 
 
 def strips(*paths: list[float]) -> np.ndarray:
@@ -34,7 +44,7 @@ def strips(*paths: list[float]) -> np.ndarray:
 
 def test_a_fade_is_even_and_a_jump_is_not(tmp_path):
     found = measure(tmp_path, strips([0, 0.25, 0.5, 0.75, 1], [0, 0, 0, 1, 1], [0.5] * 5))
-    assert {key: found[key] for key in CELL} == CELL and found["not_computed"] == {}
+    assert found["names"] == NAMES and found["not_computed"] == {}
     fade, jump, still = (row for row in found["measures"] if row["display"] == "clamp")
     assert {row["space"] for row in found["measures"]} == {"pixels"}
     assert fade["path_ratio"] == pytest.approx(1, rel=1e-5) and fade["largest_share"] == pytest.approx(1 / 4, rel=1e-5)
@@ -47,12 +57,9 @@ def test_a_fade_is_even_and_a_jump_is_not(tmp_path):
 
 
 def test_classifier_features_are_those_of_the_8_bit_images(tmp_path):
-    torch.manual_seed(0)
-    net = build_classifier((1, 8, 8), 10).eval()
-    header = {"image_shape": "1x8x8", "classes": 10}
-    files.write_safetensors(tmp_path / "classifier.safetensors", net.state_dict(), header)
+    net = random_classifier(tmp_path / "classifier.safetensors")
     images = strips([0, 0.3, 1])
-    found = measure(tmp_path, images, "--classifier", tmp_path / "classifier.safetensors")
+    found = measure(tmp_path, images, {"classifier": "classifier.safetensors"})
     (row,) = (row for row in found["measures"] if (row["display"], row["space"]) == ("clamp", "classifier"))
     shown = ((images[0] + 1) / 2 * 255).round() / 255
     features = classifier_features(net, torch.from_numpy(shown).float())
@@ -67,3 +74,30 @@ def test_a_diverged_chain_is_a_result(tmp_path):
     found = measure(tmp_path, images)
     assert [row["pair"] for row in found["measures"]] == [0, 0]  # under each display; the other pair is whole
     assert found["not_computed"] == {"measures": "the chain diverged: 1 of 2 pairs have NaN or infinite values"}
+
+
+def test_a_strip_too_bright_to_show_is_a_diverged_one(tmp_path):
+    images = strips([0, 0.5, 1], [0, 0.5, 1])
+    images[0, 1, 0, 0, :2] = -3e38, 3e38
+    found = measure(tmp_path, images)
+    assert [row["pair"] for row in found["measures"]] == [1, 1] and "1 of 2 pairs" in found["not_computed"]["measures"]
+
+
+def test_shapes_that_do_not_fit_are_refused(tmp_path):
+    random_classifier(tmp_path / "classifier.safetensors")
+    nets = {"classifier": "classifier.safetensors"}
+    job = measure_job(tmp_path, np.zeros((2, 3, 1, 16, 16)), nets)
+    with pytest.raises(UserError, match=r"images\.npz: images of shape \(1, 16, 16\), but the classifier takes"):
+        jobfile.run("evaluate_interpolation", job)
+    done = jobfile.script("evaluate_interpolation", job)
+    assert done.returncode == 1 and "images.npz" in done.stderr and "Traceback" not in done.stderr
+    job = measure_job(tmp_path, np.zeros((2, 1, 8, 8)), nets)
+    with pytest.raises(UserError, match=r"images\.npz: holds no images \(pairs, points, C, H, W\)"):
+        jobfile.run("evaluate_interpolation", job)
+
+
+def test_a_net_that_is_not_there_is_said(tmp_path):
+    files.write_json(tmp_path / "inception.json", {"weights": None, "not_computed": "no network"})
+    found = measure(tmp_path, strips([0, 1]), {"inception": "inception.json"})
+    assert {row["space"] for row in found["measures"]} == {"pixels"}
+    assert found["not_computed"] == {"inception": "no network"}

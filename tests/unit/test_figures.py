@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,20 +10,17 @@ from PIL import Image, ImageSequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import jobfile
 import made_study
 import matplotlib.pyplot as plt
 
-from ddpm_dip import figures, files, published, tables
-from ddpm_dip.errors import UserError
+from ddpm_dip import study
+from ddpm_dip.jobs.errors import UserError
+from ddpm_dip.report import canvas, figures, labels, plan, published, tables
+from ddpm_dip.report import page as report
+from ddpm_dip.report.figures import interpolation as between
 
-SCRIPT = Path(__file__).resolve().parents[2] / "workflow/scripts/figure.py"
-
-
-@pytest.fixture(scope="module")
-def tables_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tables")
-    made_study.write_tables(folder)
-    return folder
+CURVES = {"x": ["steps"], "line": ["start", "passes"], "panel": ["model"]}
 
 
 @pytest.fixture(autouse=True)
@@ -31,35 +29,73 @@ def close_figures():
     plt.close("all")
 
 
-def write_samples(folder, **cell):
-    record = made_study.cell(**cell)
-    path = folder / f"{made_study.cell_name(record)}.npz"
-    files.write_npz(path, **made_study.samples(record))
-    return path
+@pytest.fixture(scope="module")
+def cells():
+    return made_study.cells_table(made_study.points_of(made_study.study_a()))
+
+
+@pytest.fixture(scope="module")
+def cells_b():
+    return made_study.cells_table(made_study.points_of(made_study.study_b()))
+
+
+def shown(asked, experiment, kind, table):
+    """A figure of an experiment, as its `show` has it."""
+    part = asked.experiments[experiment]
+    options = part.show[kind] | {"cells": [cell.path for cell in part.cells]}
+    return figures.draw(kind, {"tables": {"cells": table, "floors": made_study.floors()}}, options)
+
+
+def curves(points, change=None, **options):
+    """Curves of these cells."""
+    table = made_study.cells_table(points)
+    if change is not None:
+        table = change(table)
+    return figures.draw("curves", {"tables": {"cells": table, "floors": made_study.floors()}}, CURVES | options)
+
+
+def pictures(kind, points, size=16, **options):
+    return figures.draw(kind, {"samples": [made_study.archive(point, size=size) for point in points]}, options)
+
+
+def strips(points, row=("start", "passes"), block=("steps",), display="minmax", **options):
+    return pictures("strips", points, row=list(row), block=list(block), panel=["model"], display=display, **options)
 
 
 def legend(figure):
     return [text.get_text() for box in figure.legends for text in box.get_texts()]
 
 
-def pixels(figure, path):
-    figures.save(figure, path)
+def texts(figure):
+    return [text.get_text() for text in figure.texts]
+
+
+def pixels(figure, path, dpi=canvas.DPI):
+    canvas.save(figure, path, dpi)
     return np.asarray(Image.open(path).convert("L"))
 
 
-def test_time_figure_names_the_published_times_and_draws_them_dashed_grey(tables_dir):
-    figure = figures.draw("time-against-steps", [tables_dir / "timing.csv"])
+def csv(tmp_path, name, text):
+    (tmp_path / f"{name}.csv").write_text(text)
+    return {"tables": {name: tables.read(name, tmp_path / f"{name}.csv")}}
+
+
+def test_time_figure_names_the_published_times_and_draws_them_dashed_grey(tmp_path):
+    figure = figures.draw("time", csv(tmp_path, "timing", made_study.timing_rows()))
     assert [axis.get_title() for axis in figure.axes] == ["batch 1", "batch 32"]
     names = legend(figure)
     assert {"DDPM", "DIP(2)+DDPM", "DIP(2) alone"} < set(names)
     assert sum(published.TIMING_SOURCE in name for name in names) == 2
     old = [line for line in figure.axes[0].lines if list(line.get_ydata()) == list(published.TIMING_SECONDS["ddpm"])]
-    assert len(old) == 1 and old[0].get_linestyle() == "--" and old[0].get_color() == figures._GREY
-    assert not any(len(line.get_ydata()) == 10 and line.get_color() == figures._GREY for line in figure.axes[1].lines)
+    assert len(old) == 1 and old[0].get_linestyle() == "--" and old[0].get_color() == canvas.GREY
+    assert not any(len(line.get_ydata()) == 10 and line.get_color() == canvas.GREY for line in figure.axes[1].lines)
 
 
-def test_distance_figure_has_a_panel_per_model_and_display_with_log_axis_only_where_needed(tables_dir):
-    figure = figures.draw("distance-against-steps", [tables_dir / "cells.csv"])
+# ---------------------------------------------------------------- curves
+
+
+def test_distance_figure_has_a_panel_per_model_and_display_with_log_axis_only_where_needed(cells):
+    figure = shown(made_study.study_a(), "steps", "curves", cells)
     scales = {axis.get_title(): axis.get_yscale() for axis in figure.axes}
     assert scales == {
         "hw4, minmax display": "linear",
@@ -69,24 +105,118 @@ def test_distance_figure_has_a_panel_per_model_and_display_with_log_axis_only_wh
     }
     assert {"DDPM", "DIP(2)+DDPM", "mean image+DDPM", "DIP(2) alone (no chain)"} < set(legend(figure))
     assert all("K" in axis.get_xlabel() and "distance" in axis.get_ylabel() for axis in figure.axes)
+    level = [line for line in figure.axes[2].lines if line.get_linestyle() == "-."]
+    assert [list(line.get_ydata()) for line in level] == [[made_study.distance(made_study.dip_alone(), "minmax")] * 2]
 
 
-def test_distance_figure_shows_the_passes_asked_for(tables_dir):
-    names = legend(figures.draw("distance-against-steps", [tables_dir / "cells.csv"], {"passes": "1,50"}))
-    assert {"DIP(1)+DDPM", "DIP(50)+DDPM"} < set(names) and "DIP(2)+DDPM" not in names
+def test_distance_figure_shows_the_passes_of_its_cells_and_no_others(cells):
+    part = made_study.study_a().experiments["passes"]
+    chosen = [cell.path for cell in part.cells if cell.passes in (1, 50)]
+    names = legend(figures.draw("curves", {"tables": {"cells": cells}}, CURVES | {"cells": chosen}))
+    assert names == ["DIP(1)+DDPM", "DIP(50)+DDPM"]
 
 
-def test_an_arm_has_one_colour_in_all_figures(tables_dir):
-    distance = figures.draw("distance-against-steps", [tables_dir / "cells.csv"])
-    epochs = figures.draw("epochs", [tables_dir / "cells.csv"])
-    dip = figures.ARM_COLOURS["dip"]
+def test_an_arm_has_one_colour_in_all_figures(cells):
+    distance = shown(made_study.study_a(), "steps", "curves", cells)
+    epochs = shown(made_study.study_a(), "epochs", "curves", cells)
+    dip = labels.ARM_COLOURS["dip"]
     assert any(line.get_color() == dip for line in distance.axes[0].lines)
     assert any(line.get_color() == dip for line in epochs.axes[0].lines)
-    assert figures._colour("something-new") not in figures.ARM_COLOURS.values()
+    assert labels.arm_colour("something-new") not in labels.ARM_COLOURS.values()
+    assert labels.arm_colour("something-new") == labels.arm_colour("something-new")
 
 
-def test_heatmap_writes_each_distance_and_outlines_the_best(tables_dir):
-    figure = figures.draw("passes-heatmap", [tables_dir / "cells.csv"])
+def test_a_sampler_that_varies_has_a_line_of_its_own():
+    points = [
+        made_study.cell(start=start, passes=2 if start == "dip" else None, steps=steps, sampler=sampler, clip_x0=clip)
+        for start in ("noise", "dip")
+        for sampler, clip in (("ancestral", False), ("ddim", False), ("ddim", True))
+        for steps in (100, 500)
+    ]
+    figure = curves(points, line=["start", "passes", "sampler", "clip_x0"])
+    names = ["DDPM", "DDIM", "DDIM, x0 clipped", "DIP(2)+DDPM", "DIP(2)+DDIM", "DIP(2)+DDIM, x0 clipped"]
+    assert legend(figure) == [*names, "floor: real against real, same n"]
+    drawn = [
+        line for line in figure.axes[0].lines if len(line.get_xdata()) == 2 and list(line.get_xdata()) == [100, 500]
+    ]
+    looks = [(line.get_color(), line._unscaled_dash_pattern, line.get_marker()) for line in drawn]
+    assert len(drawn) == 6 and len(set(map(str, looks))) == 6
+    assert {line.get_color() for line in drawn[:3]} == {labels.ARM_COLOURS["noise"]}
+    assert {line.get_color() for line in drawn[3:]} == {labels.ARM_COLOURS["dip"]}
+
+
+def test_samplers_of_one_start_have_colours_of_their_own():
+    points = [made_study.cell(sampler=s, steps=k) for s in ("ancestral", "ddim", "dpmpp-2m") for k in (100, 500)]
+    figure = curves(points, line=["sampler"])
+    drawn = [line for line in figure.axes[0].lines if list(line.get_xdata()) == [100, 500]]
+    assert len({line.get_color() for line in drawn}) == 3
+    assert legend(figure)[:3] == ["ancestral", "ddim", "dpmpp-2m"]
+
+
+def test_replicates_are_a_mean_line_with_a_band():
+    points = [made_study.cell(steps=k, replicate=r) for k in (100, 500) for r in (0, 1, 2)]
+    points += [made_study.dip_alone(replicate=r) for r in (0, 1, 2)]
+
+    def spread(table):
+        table["fd_classifier"] = [100.0 + 10 * row["replicate"] for row in table.to_dict("records")]
+        return table
+
+    figure = curves(points, spread)
+    axis = figure.axes[0]
+    (line,) = [line for line in axis.lines if list(line.get_xdata()) == [100, 500]]
+    assert list(line.get_ydata()) == [110, 110]
+    (band,) = axis.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (100, 120)
+    (level,) = [line for line in axis.lines if line.get_linestyle() == "-."]
+    assert level.get_ydata()[0] == 110
+    (span,) = axis.patches  # DIP alone has no K: a level with a band
+    assert (span.get_y(), span.get_y() + span.get_height()) == (100, 120)
+    assert not curves([point for point in points if point["replicate"] == 0]).axes[0].collections
+
+
+def test_a_series_with_a_single_k_is_a_level_and_says_which():
+    points = [made_study.cell(steps=k) for k in (100, 500)] + [made_study.cell(start="mean-image", steps=200)]
+    figure = curves(points)
+    assert legend(figure)[:2] == ["DDPM", "mean image+DDPM, K = 200"]
+    assert [line.get_linestyle() for line in figure.axes[0].lines][1] == "-."
+
+
+def test_few_evaluations_are_drawn_on_a_log_axis():
+    points = [made_study.cell(steps=1000, nfe=nfe, sampler="ddim") for nfe in (5, 20, 100)]
+    figure = curves(points, x=["nfe"], line=["sampler"])
+    assert figure.axes[0].get_xscale() == "log" and "log scale" in figure.axes[0].get_xlabel()
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["5", "20", "100"]
+
+
+def test_what_has_no_order_is_drawn_along_its_words():
+    points = [made_study.cell(start=start) for start in ("mean-image", "noise")]
+    figure = curves(points, x=["start"], line=[])
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["DDPM", "mean image+DDPM"]
+
+
+def test_epochs_figure_has_the_budgets_as_ticks(cells):
+    figure = shown(made_study.study_a(), "epochs", "curves", cells)
+    assert [int(tick) for tick in figure.axes[0].get_xticks()] == [5, 10, 20]
+    assert "K = 500" in figure._suptitle.get_text()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("curves", CURVES), ("heatmap", {"row": ["start", "passes"], "x": ["steps"]})]
+)
+def test_small_grids_and_missing_displays_still_draw(kind, options, tmp_path):
+    table = made_study.cells_table([made_study.cell(steps=100), made_study.cell(start="dip", passes=2, steps=100)])
+    table.loc[table["display"] == "clamp", "fd_classifier"] = np.nan
+    figure = figures.draw(kind, {"tables": {"cells": table}}, options | {"panel": ["model"]})
+    canvas.save(figure, tmp_path / "f.png")
+    assert figure.axes[0].get_title().startswith("hw4, minmax")
+    table["fd_classifier"] = np.nan
+    (said,) = texts(figures.draw(kind, {"tables": {"cells": table}}, options))
+    assert "nothing to draw: no distance was measured here" in said
+
+
+def test_heatmap_writes_each_distance_and_outlines_the_best(cells):
+    figure = shown(made_study.study_a(), "passes", "heatmap", cells)
     panel = next(axis for axis in figure.axes if axis.get_title().startswith("hw4-sees, minmax"))
     assert [tick.get_text() for tick in panel.get_xticklabels()] == ["100", "500", "900"]
     rows = [tick.get_text() for tick in panel.get_yticklabels()]
@@ -94,47 +224,63 @@ def test_heatmap_writes_each_distance_and_outlines_the_best(tables_dir):
     assert len(panel.texts) == len(rows) * 3
     outlined = [(int(patch.get_x()), int(patch.get_y())) for patch in panel.patches]
     assert outlined == [(0, 1), (1, 0), (2, 0)]  # at K = 100 one pass, elsewhere noise
+    assert "floor 6.1" in panel.get_title()
 
 
-def test_epochs_figure_has_the_budgets_as_ticks(tables_dir):
-    figure = figures.draw("epochs", [tables_dir / "cells.csv"], {"passes": "3", "steps": "500"})
-    assert [int(tick) for tick in figure.axes[0].get_xticks()] == [5, 10, 20]
-    with pytest.raises(UserError, match="no two budgets"):
-        figures.draw("epochs", [tables_dir / "cells.csv"], {"steps": "123"})
+def test_a_heatmap_of_replicates_shows_their_means():
+    table = made_study.cells_table([made_study.cell(replicate=r) for r in (0, 1)])
+    table["fd_classifier"] = [10.0 + 10 * row["replicate"] for row in table.to_dict("records")]
+    figure = figures.draw("heatmap", {"tables": {"cells": table}}, {"row": ["start"], "x": ["steps"]})
+    assert [text.get_text() for text in figure.axes[0].texts] == ["15"]
 
 
-@pytest.mark.parametrize("name", ["distance-against-steps", "passes-heatmap"])
-def test_small_grids_and_missing_displays_still_draw(name, tmp_path):
-    cells = [made_study.cell(steps=100), made_study.cell(start="dip", passes=2, steps=100)]
-    records = {str(i): made_study.metrics(cell) for i, cell in enumerate(cells)}
-    for record in records.values():
-        record["displays"]["clamp"]["fd_classifier"] = None
-    tables.cells(records).to_csv(tmp_path / "cells.csv", index=False)
-    figure = figures.draw(name, [tmp_path / "cells.csv"])
-    figures.save(figure, tmp_path / "f.png")
-    assert figure.axes[0].get_title().startswith("hw4, minmax")
+# ---------------------------------------------------------------- losses, fit, drift
 
 
-def test_published_losses_only_when_asked_for(tables_dir):
-    for option, shown in (({}, False), ({"published": "true"}, True)):
-        figure = figures.draw("loss", [tables_dir / "training.csv"], option)
+def test_published_losses_only_when_asked_for(tmp_path):
+    text = made_study.loss_rows("hw4", 20) + made_study.loss_rows("hw4-sees", 20).split("\n", 1)[1]
+    inputs = csv(tmp_path, "training", text)
+    for options, there in (({}, False), ({"published": True}, True)):
+        figure = figures.draw("loss", inputs, options)
         names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-        assert {"hw4", "hw4-sees", "hw4-dip"} <= set(names)
-        assert any(published.TRAINING_SOURCE in name for name in names) == shown
+        assert {"hw4", "hw4-sees"} <= set(names)
+        assert any(published.TRAINING_SOURCE in name for name in names) == there
+
+
+@pytest.mark.parametrize(
+    ("dataset", "network", "asked"),
+    [("mnist", "hw4", True), ("mnist", "hw4-sees", False), ("digits", "hw4", False), ("fashion_mnist", "hw4", False)],
+)
+def test_published_losses_are_for_the_published_net_on_mnist_alone(dataset, network, asked):
+    config = {"data": {"dataset": dataset}, "models": {"mine": {"network": network}}}
+    assert published.net_is_trained(config) == asked
+
+
+def test_losses_of_replicates_are_a_mean_with_a_band(tmp_path):
+    rows = [made_study.loss_rows("hw4", 3, r) for r in (0, 1)]
+    figure = figures.draw("loss", csv(tmp_path, "training", rows[0] + rows[1].split("\n", 1)[1]))
+    (axis,) = figure.axes
+    assert axis.lines[0].get_ydata()[0] == pytest.approx(0.03 + 0.12 + 0.01 + 0.005)
+    assert len(axis.lines) == len(axis.collections) == 1
 
 
 def test_dip_fit_marks_reverts_and_shows_three_pictures(tmp_path):
     made_study.write_dip_fit(tmp_path)
-    figure = figures.draw("dip-fit", [tmp_path / "fit.csv", tmp_path / "fit.npz"])
+    inputs = {
+        "tables": {"curve": tables.read("curve", tmp_path / "fit.csv")},
+        "pictures": np.load(tmp_path / "fit.npz"),
+    }
+    figure = figures.draw("dip-fit", inputs)
     marks = next(line for line in figure.axes[0].lines if line.get_marker() == "v")
     assert list(marks.get_xdata()) == [77, 140]
     assert [axis.get_title() for axis in figure.axes[1:]] == ["clean", "noisy", "output"]
 
 
-def test_drift_runs_from_the_start_at_the_left_to_the_final_image(tmp_path):
-    inputs = [write_samples(tmp_path, model=model, steps=k) for model in made_study.MODELS for k in (100, 500)]
-    np.savez(tmp_path / "data.npz", train=np.stack([np.full((1, 4, 4), v, np.uint8) for v in (0, 102)]))
-    figure = figures.draw("brightness-drift", [*inputs, tmp_path / "data.npz"])
+def test_drift_runs_from_the_start_at_the_left_to_the_final_image():
+    points = [made_study.cell(model, steps=k) for model in made_study.MODELS for k in (100, 500)]
+    real = {"train": np.stack([np.full((1, 4, 4), v, np.uint8) for v in (0, 102)])}
+    inputs = {"samples": [made_study.archive(point) for point in points], "data": real}
+    figure = figures.draw("drift", inputs, {"line": ["steps", "start"], "panel": ["model"]})
     top, bottom = figure.axes[0], figure.axes[2]
     band = top.patches[0]  # means of -1 and -0.2: mean -0.6, sd 0.4
     assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((-1.0, -0.2))
@@ -146,16 +292,30 @@ def test_drift_runs_from_the_start_at_the_left_to_the_final_image(tmp_path):
     assert {"K = 100", "K = 500", "real images (mean ± sd)"} <= set(legend(figure))
 
 
+def test_drift_tells_starts_apart_and_places_few_evaluations_over_all_of_k():
+    points = [
+        made_study.cell(start=start, steps=500, nfe=nfe) for start in ("noise", "mean-image") for nfe in (500, 10)
+    ]
+    inputs = {"samples": [made_study.archive(point) for point in points]}
+    figure = figures.draw("drift", inputs, {"line": ["steps", "start", "nfe"]})
+    few = next(line for line in figure.axes[0].lines if len(line.get_xdata()) == 11)
+    assert few.get_xdata()[0] == 499 and list(few.get_xdata()[-2:]) == [0, -1]
+    assert len({str(line._unscaled_dash_pattern) for line in figure.axes[0].lines}) == 4
+    assert len(legend(figure)) == 1 + 4
+
+
+# ---------------------------------------------------------------- pictures
+
+
 def test_gallery_shows_the_first_16_samples_of_each_model(tmp_path):
-    inputs = [write_samples(tmp_path, model=model, steps=900) for model in made_study.MODELS]
-    figure = figures.draw("gallery", inputs, {"display": "clamp"})
-    texts = [text.get_text() for text in figure.texts]
-    assert {"hw4", "hw4-sees", "samples 1 to 8", "samples 9 to 16"} <= set(texts)
-    assert "K = 900" in texts[0]
-    page = pixels(figure, tmp_path / "gallery.png")
-    last = files.read_npz(inputs[0])["samples"][:16][-1, 0]
+    points = [made_study.cell(model, steps=900) for model in made_study.MODELS]
+    figure = pictures("gallery", points, display="clamp")
+    assert {"hw4", "hw4-sees", "samples 1 to 8", "samples 9 to 16"} <= set(texts(figure))
+    assert "K = 900" in texts(figure)[0]
+    drawn = pixels(figure, tmp_path / "gallery.png")
+    last = made_study.samples(points[0])["samples"][:16][-1, 0]
     tile = np.round((np.clip(last, -1, 1) + 1) / 2 * 255).astype(np.uint8)
-    side = next(s for s in range(8, 1, -1) if found(page, tile.repeat(s, 0).repeat(s, 1)))
+    side = next(s for s in range(8, 1, -1) if found(drawn, tile.repeat(s, 0).repeat(s, 1)))
     assert side >= 2
 
 
@@ -166,20 +326,34 @@ def found(page, tile):
     return any(np.array_equal(page[y : y + rows, x : x + columns], tile) for y, x in corners)
 
 
-def test_a_strip_shows_the_first_8_samples_pixel_by_pixel(tmp_path):
-    inputs = [
-        write_samples(tmp_path, start="dip" if p else "noise", passes=p, steps=k) for p in (0, 2) for k in (100, 500)
-    ]
-    figure = figures.draw("strip", inputs, {"row": "passes", "display": "minmax"})
-    labels = [text.get_text() for text in figure.texts]
-    assert {"noise (0)", "2 passes", "K = 100", "K = 500"} <= set(labels)
-    page = pixels(figure, tmp_path / "strip.png")
+def test_a_gallery_is_of_each_models_largest_k_from_noise_and_of_the_lowest_replicate():
+    config = made_study.overlay(made_study.CONFIG, {"seeds": {"replicates": [3, 1]}})
+    config["experiments"] = {
+        "a": {
+            "grid": {"model": "hw4", "steps": [100, 900], "sampler": ["ancestral", "ddim"], "start": ["noise", "dip"]}
+        },
+        "b": {
+            "grid": {"model": ["hw4", "dip"], "epochs": [5, 20], "steps": 900},
+            "show": {"strips": {"row": ["model", "epochs"]}},
+        },
+    }
+    asked = study.read(config)
+    (samples,) = {tuple(each.inputs["samples"]) for each in figures.load("gallery").wanted(asked)}
+    (cell,) = [cell for cell in asked.cells if f"samples/{cell.path}.npz" in samples]
+    assert (cell.model, cell.replicate, cell.epochs, cell.steps, cell.sampler) == ("hw4", 1, 20, 900, "ancestral")
 
-    scale = tile_side(page)
-    for path in inputs:
-        for index, image in enumerate(files.read_npz(path)["samples"][:8]):
-            shown = figures._shown(image[None], "minmax")[0, ..., 0]
-            assert holds(page, shown.repeat(scale, 0).repeat(scale, 1)), f"{path.name}: sample {index}"
+
+def test_a_strip_shows_the_first_8_samples_pixel_by_pixel(tmp_path):
+    points = [made_study.cell(start="dip" if p else "noise", passes=p, steps=k) for p in (None, 2) for k in (100, 500)]
+    figure = strips(points, row=["passes"])
+    assert {"noise (0)", "2 passes", "K = 100", "K = 500"} <= set(texts(figure))
+    drawn = pixels(figure, tmp_path / "strip.png")
+
+    scale = tile_side(drawn)
+    for point in points:
+        for index, image in enumerate(made_study.samples(point)["samples"][:8]):
+            tile = canvas.shown(image[None], "minmax")[0, ..., 0]
+            assert holds(drawn, tile.repeat(scale, 0).repeat(scale, 1)), f"{point}: sample {index}"
 
 
 def tile_side(page):
@@ -200,49 +374,82 @@ def holds(page, tile):
     return any((views[y, x] == tile).all() for y, x in np.argwhere(fits))
 
 
-def test_a_strip_of_arms_repeats_dip_alone_beside_every_k(tmp_path):
-    inputs = [write_samples(tmp_path, steps=k) for k in (200, 500)]
-    inputs.append(write_samples(tmp_path, model="", start="dip", passes=2, sampler="none", steps=0))
-    figure = figures.draw("strip", inputs, {"row": "arm", "display": "clamp"})
-    labels = [text.get_text() for text in figure.texts]
-    assert {"DDPM", "DIP(2) alone"} <= set(labels) and "not run" not in labels
+@pytest.mark.parametrize("kind", ["strips", "gallery"])
+def test_pictures_fill_their_figure_at_any_dpi(kind, tmp_path):
+    points = [made_study.cell(model, steps=k) for model, k in (("hw4", 200), ("hw4-sees", 500))]
+    options = {"row": ["model"], "block": ["start"]} if kind == "strips" else {}
+    pages = {
+        dpi: pixels(pictures(kind, points, display="clamp", **options), tmp_path / f"{dpi}.png", dpi)
+        for dpi in (150, 300)
+    }
+    height, width = pages[150].shape
+    assert pages[300].shape == (2 * height, 2 * width)
+    halved = pages[300].reshape(height, 2, width, 2).mean((1, 3))
+    left = np.flatnonzero(pages[150][-10] != 255)[0]  # of the pictures: letters have other edges at another size
+    assert left < width / 4 and (halved == pages[150])[92:, left:].all()
+    assert np.abs(halved - pages[150]).mean() < 8
+    tile = canvas.shown(made_study.samples(points[0])["samples"][:1], "clamp")[0, ..., 0]
+    side = tile_side(pages[150])
+    for dpi, page in pages.items():
+        assert holds(page, canvas.enlarge(tile, side * dpi // 150)), dpi
+
+
+def test_a_strip_of_arms_repeats_dip_alone_beside_every_k():
+    figure = strips([made_study.cell(steps=k) for k in (200, 500)] + [made_study.dip_alone()], display="clamp")
+    assert {"DDPM", "DIP(2) alone"} <= set(texts(figure)) and "not run" not in texts(figure)
+    assert "K = 200" in texts(figure) and len([text for text in texts(figure) if text.startswith("K = ")]) == 2
 
 
 @pytest.mark.parametrize("start", ["noise", "mean-image", "a-start-with-quite-a-long-name"])
-def test_a_strips_labels_are_whole(start, tmp_path):
-    cell = {"start": start, "passes": 0, "steps": 200}
-    figure = figures.strip([write_samples(tmp_path, **cell)])
+def test_a_strips_labels_are_whole(start):
+    figure = strips([made_study.cell(start=start, steps=200)])
     figure.canvas.draw()
     edges = [text.get_window_extent() for text in figure.texts]
     assert min(edge.x0 for edge in edges) >= 0 and max(edge.x1 for edge in edges) <= figure.bbox.x1
 
 
-def test_a_strip_refuses_two_models_and_says_what_was_not_run(tmp_path):
-    inputs = [write_samples(tmp_path, model=model) for model in made_study.MODELS]
-    with pytest.raises(UserError, match="one model a strip"):
-        figures.draw("strip", inputs)
-    inputs = [write_samples(tmp_path, steps=200), write_samples(tmp_path, start="mean-image", steps=500)]
-    assert [text.get_text() for text in figures.draw("strip", inputs).texts].count("not run") == 2
+def test_a_strip_never_lays_one_cell_over_another_and_says_what_was_not_run():
+    with pytest.raises(UserError, match="a second cell at DDPM, K = 500: hw4-sees, 20 epochs, DDPM, K = 500"):
+        strips([made_study.cell(model) for model in made_study.MODELS])
+    figure = strips([made_study.cell(steps=200), made_study.cell(start="mean-image", steps=500)])
+    assert texts(figure).count("not run") == 2
+
+
+def test_many_blocks_go_below_each_other_with_whole_headings(tmp_path):
+    points = [made_study.cell(steps=1000, nfe=nfe) for nfe in (5, 10, 20, 50, 100, 1000)]
+    figure = strips(points, row=["start"], block=["nfe"])
+    figure.canvas.draw()
+    headings = [text.get_window_extent() for text in figure.texts if text.get_text().endswith("evaluations")]
+    assert len(headings) == 6 and texts(figure).count("DDPM") == 2
+    assert not any(a.overlaps(b) for a, b in zip(headings, headings[1:], strict=False))
+    drawn = pixels(figure, tmp_path / "s.png")
+    assert tile_side(drawn) >= 2 and drawn.shape[1] <= 1500
+    last = canvas.shown(made_study.samples(points[-1])["samples"][7:8], "minmax")[0, ..., 0]
+    assert holds(drawn, canvas.enlarge(last, tile_side(drawn)))
+
+
+def test_a_strip_says_once_what_all_its_cells_share():
+    shared = {"weights": "ema", "epochs": 20}
+    title = texts(strips([made_study.cell(steps=k, **shared) for k in (200, 500)]))[0]
+    assert title == "hw4, EMA weights, 20 epochs: the first 8 samples, minmax display"
 
 
 def test_denoising_gif_has_t_on_40_frames_and_holds_the_last(tmp_path):
-    path = write_samples(tmp_path, start="dip", passes=2, steps=200)
-    figures.save(figures.draw("denoising", [path], {"display": "clamp"}), tmp_path / "d.gif")
+    point = made_study.cell(start="dip", passes=2, steps=200)
+    canvas.save(pictures("films", [point], display="clamp"), tmp_path / "d.gif")
     assert (tmp_path / "d.gif").stat().st_size <= 300_000
     with Image.open(tmp_path / "d.gif") as gif:
         frames = [(frame.convert("L").copy(), frame.info["duration"]) for frame in ImageSequence.Iterator(gif)]
         assert gif.info["loop"] == 0
     assert len(frames) == 40 and frames[-1][1] >= 2000
     last = np.asarray(frames[-1][0], float)[22:, 4:]
-    raw = files.read_npz(path)["frames"][-1, :1].astype(np.float32)
-    wanted = figures._shown(raw, "clamp")[0, ..., 0].repeat(3, 0).repeat(3, 1)
+    raw = made_study.samples(point)["frames"][-1, :1].astype(np.float32)
+    wanted = canvas.shown(raw, "clamp")[0, ..., 0].repeat(3, 0).repeat(3, 1)
     assert np.abs(last[:48, :48] - wanted).mean() < 6  # 64 tones
 
 
 def test_large_animations_lose_frames_of_noise_but_never_the_end(tmp_path):
-    path = tmp_path / "large.npz"
-    files.write_npz(path, **made_study.samples(made_study.cell(), size=28))
-    figures.save(figures.draw("denoising", [path]), tmp_path / "d.gif")
+    canvas.save(pictures("films", [made_study.cell()], size=28), tmp_path / "d.gif")
     assert (tmp_path / "d.gif").stat().st_size <= 300_000
     with Image.open(tmp_path / "d.gif") as gif:
         assert 10 < gif.n_frames < 40
@@ -251,63 +458,184 @@ def test_large_animations_lose_frames_of_noise_but_never_the_end(tmp_path):
 def test_colour_images_stay_in_colour():
     red = np.full((1, 3, 4, 4), -1, np.float32)
     red[:, 0] = 1
-    assert figures._shown(red, "clamp")[0, 0, 0].tolist() == [255, 0, 0]
+    assert canvas.shown(red, "clamp")[0, 0, 0].tolist() == [255, 0, 0]
 
 
-def test_wrong_names_options_and_endings_are_told(tables_dir, tmp_path):
-    with pytest.raises(UserError, match="unknown; right is one of time-against-steps"):
-        figures.draw("nothing", [])
-    with pytest.raises(UserError, match="unknown option passe; right is passes"):
-        figures.draw("distance-against-steps", [tables_dir / "cells.csv"], {"passe": "2"})
-    with pytest.raises(UserError, match="published=yes"):
-        figures.draw("loss", [tables_dir / "training.csv"], {"published": "yes"})
+# ---------------------------------------------------------------- what is wanted, and the stage
+
+
+def test_wrong_names_roles_and_endings_are_told(tmp_path):
+    with pytest.raises(UserError, match="figure nothing: unknown; right is one of curves, dip-fit"):
+        figures.draw("nothing", {})
+    for asked, said in (({"curves": {"passe": "steps"}}, "'passe'"), ({"curve": {}}, "unknown kind of figure 'curve'")):
+        config = made_study.CONFIG | {"experiments": {"e": {"grid": {"model": "hw4"}, "show": asked}}}
+        with pytest.raises(UserError, match=said):
+            study.read(config)
+    wrong = {"curves": {"x": "steps", "metric": "fd_clasifier"}}
+    config = made_study.CONFIG | {"experiments": {"e": {"grid": {"model": "hw4"}, "show": wrong}}}
+    with pytest.raises(UserError, match="experiments.e.show.curves.metric: 'fd_clasifier' is unknown.*'fd_classifier'"):
+        plan.wanted(study.read(config))
+    config = made_study.CONFIG | {"experiments": {"e": {"grid": {"model": "hw4"}, "show": {"films": {"display": "x"}}}}}
+    with pytest.raises(UserError, match="experiments.e.show.films.display: 'x' is unknown"):
+        plan.wanted(study.read(config))
+    with pytest.raises(UserError, match="display dark: unknown; right is one of minmax, clamp"):
+        strips([made_study.cell()], display="dark")
     with pytest.raises(UserError, match="gif"):
-        figures.save([Image.new("RGB", (4, 4))], tmp_path / "d.png")
+        canvas.save([Image.new("RGB", (4, 4))], tmp_path / "d.png")
 
 
-def test_script_draws_at_report_width_with_provenance(tables_dir, tmp_path):
-    out = tmp_path / "loss.png"
-    command = [
-        sys.executable,
-        SCRIPT,
-        "loss",
-        "--inputs",
-        tables_dir / "training.csv",
-        "--output",
-        out,
-        "--option",
-        "published=true",
-    ]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+@pytest.mark.parametrize("asked", [made_study.study_a, made_study.study_b])
+def test_each_figure_is_wanted_once_from_files_that_the_study_makes(asked):
+    wanted = plan.wanted(asked())
+    assert len({each.file for each in wanted}) == len(wanted)
+    cells = {f"samples/{cell.path}.npz" for cell in asked().cells}
+    for each in wanted:
+        assert json.loads(json.dumps(each.options)) == each.options
+        assert each.title and each.caption and each.alt and each.file.endswith((".png", ".gif"))
+        assert set(each.inputs.get("samples", [])) <= cells
+        assert not set(each.inputs) - {"tables", "samples", "data", "pictures", "interpolations"}
+
+
+def test_pictures_are_of_the_lowest_replicate_and_curves_of_all():
+    config = made_study.overlay(made_study.CONFIG, {"seeds": {"replicates": [0, 1]}})
+    asked = study.read(config)
+    wanted = plan.wanted(asked)
+    second = {f"samples/{cell.path}.npz" for cell in asked.cells if cell.replicate == 1}
+    assert second and not any(second & set(each.inputs.get("samples", [])) for each in wanted)
+    (curve,) = [each for each in wanted if each.kind == "curves" and each.section == "experiment-steps"]
+    assert set(curve.options["cells"]) == {cell.path for cell in asked.experiments["steps"].cells}
+    assert {cell.replicate for cell in asked.experiments["steps"].cells} == {0, 1}
+    assert "bands" in curve.caption
+
+
+GRIDS = {
+    "many axes": {
+        "model": ["hw4", "dcgan", "dip"],
+        "epochs": "all",
+        "weights": ["last", "ema"],
+        "start": ["noise", "dip"],
+        "passes": [1, 3],
+        "sampler": ["ancestral", "ddim"],
+        "steps": [20, 50],
+        "nfe": [5, 10],
+    },
+    "one cell": {"model": "hw4"},
+    "DIP alone": {"model": "dip", "passes": [1, 2]},
+    "one DIP": {"model": "dip"},
+    "one DCGAN": {"model": "dcgan", "epochs": 1},
+    "few evaluations": {"model": "hw4", "steps": [100, 200], "nfe": [5, 20], "sampler": ["ddim", "dpmpp-2m"]},
+    "passes alone": {"model": "hw4", "start": "dip", "passes": [1, 2, 5], "steps": 50},
+    "clipping alone": {"model": "hw4", "clip_x0": [True, False], "steps": 50},
+    "DIP and a DCGAN": {"model": ["dip", "dcgan"]},
+}
+
+
+@pytest.mark.parametrize(("name", "computed"), [*((name, True) for name in GRIDS), ("DIP and a DCGAN", False)])
+def test_what_a_grid_shows_by_default_can_be_drawn_and_told(name, computed, tmp_path):
+    config = made_study.overlay(made_study.CONFIG, {"seeds": {"replicates": [0, 1]}, "timing": None})
+    config["models"] = {"hw4": {"network": "hw4", "epochs": [1, 2]}, "dcgan": {"network": "dcgan", "epochs": [1]}}
+    asked = study.read(config | {"experiments": {"any": {"grid": GRIDS[name]}}})
+    points = made_study.points_of(asked)
+    table = made_study.cells_table(points)
+    if not computed:
+        table[["fd_classifier", "tone_sd"]] = np.nan
+    archives = {f"samples/{cell.path}.npz": cell._asdict() for cell in asked.cells}
+    kinds = set()
+    for each in plan.wanted(asked):
+        inputs = {"tables": {"cells": table, "floors": made_study.floors()}}
+        inputs |= {"samples": [made_study.archive(archives[path]) for path in each.inputs.get("samples", [])]}
+        if each.kind in ("curves", "strips", "gallery"):
+            kinds.add(each.kind)
+            canvas.save(figures.draw(each.kind, inputs, each.options), tmp_path / "f.png", 50)
+    assert "strips" in kinds
+    experiments = {
+        "any": {"title": "any", "cells": [cell.path for cell in asked.cells], "show": asked.experiments["any"].show}
+    }
+    text = report.page(report.Study(asked.config, experiments), {"cells": table}, [], {})
+    assert "1 Any" in text
+
+
+def test_wanting_figures_imports_nothing_heavy():
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); import made_study; heavy = ('matplotlib', 'seaborn', 'torch')\n"
+        "[sys.modules.pop(name) for name in list(sys.modules) if name.partition('.')[0] in ('matplotlib', 'seaborn')]\n"
+        "from ddpm_dip.report import plan; plan.wanted(made_study.study_a()); plan.wanted(made_study.study_b())\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=made_study.ROOT)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_a_kind_that_is_added_as_one_file_appears(tmp_path):
+    """In a copy of the tree: `show` takes it, its figure is wanted, and it is drawn."""
+    shutil.copytree(made_study.ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(made_study.ROOT / "config.yaml", tmp_path / "config.yaml")
+    (tmp_path / "tests").mkdir()
+    for name in ("made_study.py", "jobfile.py"):
+        shutil.copy(made_study.ROOT / "tests" / name, tmp_path / "tests" / name)
+    (tmp_path / "src/ddpm_dip/report/figures/best_k.py").write_text(
+        '"""The lowest distance of each model."""\n\n'
+        "from ..plan import CELLS_TABLES, Wanted, section, showing\n\n"
+        'ROLES = ("x",)\nOPTIONS = ("colour",)\n\n\n'
+        "def wanted(study):\n"
+        '    for part, options in showing(study, "best-k"):\n'
+        "        where, tables = section(part.name), {'tables': CELLS_TABLES}\n"
+        '        yield Wanted(f"{part.name}-best.png", "best-k", options, tables, where, "T", "C", "A")\n'
+        "\n\n"
+        "def draw(inputs, options):\n"
+        "    from .. import canvas\n\n"
+        "    fig, ((axis,),) = canvas.subplots(1, 1, 3)\n"
+        '    axis.plot(inputs["tables"]["cells"]["fd_classifier"], color=options["colour"])\n'
+        "    return fig\n"
+    )
+    code = (
+        "import made_study; from pathlib import Path\n"
+        "show = {'best-k': {'x': ['steps', 'start', 'model'], 'colour': 'red'}}\n"
+        "grid = {'model': 'hw4', 'steps': [100, 200]}\n"
+        "config = made_study.CONFIG | {'timing': None, 'experiments': {'mine': {'grid': grid, 'show': show}}}\n"
+        "asked = made_study.study.read(config); made_study.write_study(Path('results/x'), asked)\n"
+        "page = Path('results/x/report/index.html').read_text()\n"
+        "assert Path('results/x/figures/mine-best.png').is_file() and '<figcaption>C</figcaption>' in page"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, 'tests')\n{code}"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_script_draws_at_report_width_with_provenance(tmp_path):
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables/training.csv").write_text(made_study.loss_rows("hw4", 5))
+    settings = {"figure": "loss", "options": {"published": True}, "dpi": canvas.DPI}
+    inputs, outputs = {"tables": {"training": "tables/training.csv"}}, {"figure": "figures/loss.png"}
+    job = jobfile.write(tmp_path, "figure", settings, inputs, outputs)
+    out = tmp_path / "figures/loss.png"
+    result = jobfile.script("figure", job)
     assert result.returncode == 0, result.stderr
-    assert Image.open(out).width == figures.WIDTH * figures.DPI
+    assert Image.open(out).width == canvas.WIDTH * canvas.DPI
     record = json.loads(Path(f"{out}.provenance.json").read_text())
-    assert record["spec"] == {"figure": "loss", "options": {"published": "true"}, "dpi": figures.DPI}
+    assert record["job"]["settings"] == settings and list(record["read"]) == ["tables/training.csv"]
     first = out.read_bytes()
-    subprocess.run(command, check=True, timeout=120)
+    jobfile.run("figure", job)
     assert out.read_bytes() == first  # the same inputs give the same file
-    subprocess.run([*command, "--dpi", "75"], check=True, timeout=120)
-    assert Image.open(out).width == figures.WIDTH * 75
+    jobfile.run("figure", jobfile.write(tmp_path, "figure", settings | {"dpi": 75}, inputs, outputs))
+    assert Image.open(out).width == canvas.WIDTH * 75
 
 
 # --- study B
 
 
-@pytest.fixture(scope="module")
-def study_b(tmp_path_factory):
-    root = tmp_path_factory.mktemp("b")
-    made_study.write_study_b(root)
-    return root
-
-
-def test_evolution_has_both_displays_and_the_tone_by_epoch(study_b):
-    figure = figures.draw("evolution", [study_b / "tables/evolution.csv"])
+def test_evolution_has_both_displays_and_the_tone_by_epoch(cells_b):
+    figure = shown(made_study.study_b(), "evolution", "curves", cells_b)
     assert [axis.get_title() for axis in figure.axes] == [
         f"{what}, {display} display" for what in ("distance", "tone") for display in ("minmax", "clamp")
     ]
     assert sorted(list(line.get_ydata()) for line in figure.axes[2].lines if len(line.get_xdata()) > 2) == [
-        [0.05] * 3,
-        [0.3] * 3,
+        pytest.approx([0.05] * 3),
+        pytest.approx([0.3] * 3),
     ]
     lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) > 2]
     assert [list(line.get_xdata()) for line in lines] == [[1, 20, 50]] * 2
@@ -316,63 +644,68 @@ def test_evolution_has_both_displays_and_the_tone_by_epoch(study_b):
     assert legend(figure) == ["dcgan", "imvfx", "floor: real against real, same n"]
 
 
-def test_evolution_without_distances_still_shows_the_tone(study_b, tmp_path):
-    table = tables.read_csv(study_b / "tables/evolution.csv", tables.CELL_COLUMNS)
-    table[["fd_classifier", "fd_classifier_floor", "fd_classifier_sd"]] = np.nan
-    table.to_csv(tmp_path / "evolution.csv", index=False)
-    figure = figures.draw("evolution", [tmp_path / "evolution.csv"])
-    assert [axis.get_title() for axis in figure.axes] == ["tone, minmax display", "tone, clamp display"]
+def test_evolution_without_distances_still_shows_the_tone(cells_b):
+    table = cells_b.copy()
+    table["fd_classifier"] = np.nan
+    figure = shown(made_study.study_b(), "evolution", "curves", table)
+    assert [axis.get_title() for axis in figure.axes] == ["minmax display", "clamp display"]
+    assert figure._suptitle.get_text().startswith("Tone against")
     table["fid_inception"] = 40.0
-    table.to_csv(tmp_path / "evolution.csv", index=False)
-    figure = figures.draw("evolution", [tmp_path / "evolution.csv"])
+    figure = shown(made_study.study_b(), "evolution", "curves", table)
     assert [axis.get_ylabel() for axis in figure.axes][:2] == ["FID (Inception)"] * 2
+    assert [axis.get_title() for axis in figure.axes][2:] == ["tone, minmax display", "tone, clamp display"]
 
 
-def test_the_evolution_grid_has_a_row_a_model_and_epoch_of_the_same_latents(study_b, tmp_path):
-    inputs = sorted((study_b / "samples").glob("*.npz"), reverse=True)
-    figure = figures.draw("evolution-grid", inputs, {"display": "clamp"})
+def test_the_evolution_strips_have_a_row_a_model_and_epoch_of_the_same_latents(tmp_path):
+    points = made_study.points_of(made_study.study_b())[::-1]
+    figure = strips(points, row=["model", "epochs"], block=[], display="clamp")
     rows = ["1 epoch", "20 epochs", "50 epochs"]
-    wanted = [f"{model}, {row}" for model in ("imvfx", "dcgan") for row in rows]
-    assert [text.get_text() for text in figure.texts][1:] == wanted
+    assert texts(figure)[1:] == [f"{model}, {row}" for model in ("dcgan", "imvfx") for row in rows]
     picture = pixels(figure, tmp_path / "grid.png")
-    first = files.read_npz(study_b / "samples/dcgan-50-noise-0-gan-0.npz")["samples"]
-    assert contains(picture, figures._shown(first[15:16], "clamp")[0, ..., 0])
+    first = made_study.samples(made_study.gan())["samples"]
+    assert contains(picture, canvas.shown(first[15:16], "clamp")[0, ..., 0])  # 16 where there is one block
 
 
 def contains(page: np.ndarray, tile: np.ndarray) -> bool:
     """Whether the page holds the tile, enlarged by some whole factor."""
-    return any(holds(page, figures._enlarge(tile, scale)) for scale in range(1, 20))
+    return any(holds(page, canvas.enlarge(tile, scale)) for scale in range(1, 20))
 
 
-def test_an_interpolation_strip_has_a_row_a_sampler_and_pair_and_a_block_a_path(study_b, tmp_path):
-    inputs = sorted((study_b / "interpolations").glob("[ad]*.npz"))
-    figure = figures.draw("interpolation-strip", inputs, {"display": "clamp"})
-    labels = [text.get_text() for text in figure.texts]
-    assert labels[1:3] == ["linear path", "spherical path"]
+def test_an_interpolation_strip_has_a_row_a_sampler_and_pair_and_a_block_a_path(tmp_path):
+    records = [record for record in made_study.ways() if record["names"]["sampler"]]
+    records.sort(key=lambda record: (record["names"]["sampler"] == "ddim", record["names"]["noise"] == "shared"))
+    inputs = [made_study.strips_of(record) for record in records]
+    figure = figures.draw("interpolation", {"interpolations": inputs}, {"display": "clamp"})
+    names = texts(figure)
+    assert names[1:3] == ["linear path", "spherical path"]
     kinds = ("ancestral, independent", "ancestral, shared", "DDIM")
-    assert labels[3:] == [f"{kind}, pair {pair}" for kind in kinds for pair in range(1, figures.STRIPS + 1)]
-    last = files.read_npz(inputs[0])["images"][figures.STRIPS - 1, -1:]
+    assert names[3:] == [f"{kind}, pair {pair}" for kind in kinds for pair in range(1, between.STRIPS + 1)]
+    last = inputs[0]["images"][between.STRIPS - 1, -1:]
     picture = pixels(figure, tmp_path / "strip.png")
-    assert contains(picture, figures._shown(last, "clamp")[0, ..., 0])
+    assert contains(picture, canvas.shown(last, "clamp")[0, ..., 0])
     with pytest.raises(UserError, match="one model a figure; these files hold imvfx, dcgan"):
-        figures.draw("interpolation-strip", [inputs[0], study_b / "interpolations/gan-linear-none.npz"])
+        both = [inputs[0], made_study.strips_of(made_study.between(None))]
+        figures.draw("interpolation", {"interpolations": both}, {"display": "clamp"})
 
 
 def test_long_strips_show_evenly_spaced_points_with_both_ends(tmp_path):
-    assert figures._points_shown(101).tolist() == [0, 9, 18, 27, 36, 45, 55, 64, 73, 82, 91, 100]
-    assert figures._points_shown(5).tolist() == [0, 1, 2, 3, 4]
+    assert between.points_shown(101).tolist() == [0, 9, 18, 27, 36, 45, 55, 64, 73, 82, 91, 100]
+    assert between.points_shown(5).tolist() == [0, 1, 2, 3, 4]
     images = np.random.default_rng(0).uniform(-1, 1, (1, 101, 1, 6, 6)).astype(np.float32)
-    cell = {"model": "m", "epochs": 1, "sampler": "ddim", "noise": "none", "path": "linear"}
-    files.write_npz(tmp_path / "long.npz", images=images, cell=np.array(json.dumps(cell)))
-    page = pixels(
-        figures.draw("interpolation-strip", [tmp_path / "long.npz"], {"display": "clamp"}), tmp_path / "l.png"
-    )
-    there = [contains(page, figures._shown(images[0, [i]], "clamp")[0, ..., 0]) for i in (0, 1, 55, 99, 100)]
+    names = {"model": "m", "epochs": 1, "sampler": "ddim", "noise": None, "path": "linear"}
+    inputs = {"interpolations": [{"images": images, "names": names}]}
+    drawn = pixels(figures.draw("interpolation", inputs, {"display": "clamp"}), tmp_path / "l.png")
+    there = [contains(drawn, canvas.shown(images[0, [i]], "clamp")[0, ..., 0]) for i in (0, 1, 55, 99, 100)]
     assert there == [True, False, True, False, True]
 
 
-def test_smoothness_has_both_measures_in_both_spaces_and_a_dot_a_pair(study_b):
-    figure = figures.draw("smoothness", [study_b / "tables/interpolation.csv"], {"display": "clamp"})
+@pytest.fixture(scope="module")
+def smooth():
+    return tables.interpolation({str(index): record for index, record in enumerate(made_study.ways())})
+
+
+def test_smoothness_has_both_measures_in_both_spaces_and_a_dot_a_pair(smooth):
+    figure = figures.draw("smoothness", {"tables": {"interpolation": smooth}}, {"display": "clamp"})
     assert [axis.get_title() for axis in figure.axes] == ["in pixels", "in classifier features"] * 3
     ways = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert ways == [
@@ -388,25 +721,21 @@ def test_smoothness_has_both_measures_in_both_spaces_and_a_dot_a_pair(study_b):
     assert least == [1, 1, 1 / (made_study.POINTS - 1), 1 / (made_study.POINTS - 1)]
 
 
-def test_one_path_alone_is_drawn_and_nothing_measured_is_said(study_b, tmp_path):
-    table = tables.read_csv(study_b / "tables/interpolation.csv", tables.INTERPOLATION_COLUMNS)
-    table[table["path"] == "linear"].to_csv(tmp_path / "one.csv", index=False)
-    assert "spherical path (bar: mean)" not in legend(figures.draw("smoothness", [tmp_path / "one.csv"]))
-    table[:0].to_csv(tmp_path / "none.csv", index=False)
-    (said,) = figures.draw("smoothness", [tmp_path / "none.csv"]).texts
-    assert "all chains diverged" in said.get_text()
+def test_one_path_alone_is_drawn_and_nothing_measured_is_said(smooth):
+    one = {"tables": {"interpolation": smooth[smooth["path"] == "linear"]}}
+    assert "spherical path (bar: mean)" not in legend(figures.draw("smoothness", one, {"display": "minmax"}))
+    (said,) = texts(figures.draw("smoothness", {"tables": {"interpolation": smooth[:0]}}, {"display": "minmax"}))
+    assert "all chains diverged" in said
 
 
-def test_gan_losses_are_those_of_the_table(study_b):
-    figure = figures.draw("gan-loss", [study_b / "tables/gan_training.csv"])
+def test_gan_losses_are_those_of_the_table(tmp_path):
+    figure = figures.draw("gan-loss", csv(tmp_path, "gan_training", made_study.gan_loss_rows("dcgan", 50)))
     by_label = {line.get_label(): line for line in figure.axes[0].lines}
     assert by_label["dcgan, generator"].get_ydata()[-1] == pytest.approx(2.0)
     assert by_label["dcgan, discriminator"].get_ydata()[-1] == pytest.approx(0.5)
     assert by_label["discriminator that cannot tell: 2 ln 2"].get_ydata()[0] == pytest.approx(np.log(4))
 
 
-def test_a_gallery_of_a_dcgan_beside_chains_says_so(tmp_path):
-    inputs = [write_samples(tmp_path, model="imvfx", steps=900)]
-    inputs.append(write_samples(tmp_path, model="dcgan", sampler="gan", steps=0))
-    title = figures.draw("gallery", inputs).texts[0].get_text()
+def test_a_gallery_of_a_dcgan_beside_chains_says_so():
+    title = texts(pictures("gallery", [made_study.cell("imvfx", steps=900), made_study.gan()], display="minmax"))[0]
     assert title.startswith("DDPM from noise, K = 900; DCGAN: the first samples")

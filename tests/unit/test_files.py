@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ddpm_dip import files
-from ddpm_dip.errors import UserError
+from ddpm_dip.jobs import files
+from ddpm_dip.jobs.errors import UserError
 
 WRITERS = {
     "text": lambda path: files.write_text(path, "x" * 100_000),
@@ -110,8 +110,10 @@ def test_leftovers_of_killed_processes_go_fresh_ones_stay(tmp_path):
 
 
 def test_a_lock_is_held_by_one_process_and_freed_by_its_end(tmp_path):
-    hold = "import sys; sys.path.insert(0, sys.argv[1]); from ddpm_dip import files; print(files.lock(sys.argv[2]));"
-    source = str(Path(files.__file__).parents[1])
+    hold = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from ddpm_dip.jobs import files; print(files.lock(sys.argv[2]));"
+    )
+    source = str(Path(files.__file__).parents[2])
     command = [sys.executable, "-c", hold + "sys.stdout.flush(); sys.stdin.read()", source, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline().strip() != "None"

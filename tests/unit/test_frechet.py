@@ -3,13 +3,8 @@
 import numpy as np
 import pytest
 
-from ddpm_dip import torchvision_import  # noqa: F401 (before pytorch_fid)
-from ddpm_dip.metrics.frechet import (
-    bootstrap_sd,
-    frechet_distance,
-    frechet_distance_from_statistics,
-    statistics,
-)
+from ddpm_dip.data import torchvision_import  # noqa: F401 (before pytorch_fid)
+from ddpm_dip.evaluation.frechet import bootstrap_sd, frechet_distance, frechet_distance_from_statistics, statistics
 
 
 def correlated(n: int, dims: int, seed: int) -> np.ndarray:

@@ -3,31 +3,32 @@
 The stand-in is pytorch-fid's architecture with random weights: the real ones are a download of 95 MB.
 """
 
+import csv
 import hashlib
 import importlib
 import json
-import runpy
-import sys
 from pathlib import Path
 from unittest import mock
 
+import jobfile
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from ddpm_dip import files, torchvision_import
-from ddpm_dip.display import DISPLAYS, to_rgb_uint8
-from ddpm_dip.errors import UserError
-from ddpm_dip.metrics import inception
-from ddpm_dip.metrics.frechet import frechet_distance
+from ddpm_dip.data import torchvision_import
+from ddpm_dip.evaluation import features, inception
+from ddpm_dip.evaluation.displays import DISPLAYS, to_rgb_uint8
+from ddpm_dip.evaluation.frechet import frechet_distance
+from ddpm_dip.jobs import files
+from ddpm_dip.jobs.errors import UserError
+from ddpm_dip.jobs.job import read_record
 
 # isort: split
 import pytorch_fid.fid_score
 import pytorch_fid.inception
 
 torch.set_num_threads(1)
-SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def grey_images(n: int, seed: int) -> torch.Tensor:
     return torch.nn.functional.interpolate(noise, 28, mode="bilinear")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_fid_is_pytorch_fids(stand_in, tmp_path, monkeypatch):
     """The same images by pytorch-fid's whole path (PNG files, its loader, net and distance) and by ours."""
@@ -78,43 +79,48 @@ def test_fid_is_pytorch_fids(stand_in, tmp_path, monkeypatch):
     )
 
     net = inception.load_inception(stand_in, verify=False)
-    features = {
+    ours = {
         name: inception.inception_features(net, torch.from_numpy(to_rgb_uint8(x.numpy())), 2)
         for name, x in sets.items()
     }
-    assert features["a"].shape == (4, 2048)
-    assert frechet_distance(features["a"], features["b"]) == pytest.approx(theirs, rel=1e-6)
+    assert ours["a"].shape == (4, 2048)
+    assert frechet_distance(ours["a"], ours["b"]) == pytest.approx(theirs, rel=1e-6)
 
 
-@pytest.mark.slow
-def test_scripts_compute_fid(as_published, tmp_path, monkeypatch):
+def fetch(folder: Path, source: Path | None) -> Path:
+    """Run fetch_inception. Returns the path of its status."""
+    settings = {"from": None if source is None else str(source)}
+    jobfile.run("fetch_inception", jobfile.write(folder, "fetch_inception", settings, {}, {"status": "inception.json"}))
+    return folder / "inception.json"
+
+
+@pytest.mark.long
+def test_stages_compute_fid(as_published, tmp_path):
     reference = (grey_images(6, 2) * 255).byte()
     samples = 3 * grey_images(3, 3) - 1.5
-    np.savez(tmp_path / "data.npz", reference=reference.numpy())
-    np.savez(tmp_path / "cell.npz", samples=samples.numpy(), cell=json.dumps({"n": 3}))
-
-    def run(script: str, **options: Path) -> None:
-        argv = [script]
-        for name, path in options.items():
-            argv += [f"--{name}", str(path)]
-        monkeypatch.setattr(sys, "argv", argv)
-        runpy.run_path(str(SCRIPTS / script), run_name="__main__")
-
-    status, features = tmp_path / "inception.json", tmp_path / "reference.npz"
-    run("fetch_inception.py", **{"from": as_published, "output": status})
+    files.write_npz(tmp_path / "data.npz", reference=reference.numpy(), train_labels=np.zeros(0, np.int64))
+    files.write_npz(tmp_path / "cell.npz", samples=samples.numpy(), cell=np.array(json.dumps({"model": "hw4"})))
+    status = fetch(tmp_path, as_published)
     weights = tmp_path / files.read_json(status)["weights"]
-    run("reference_features.py", data=tmp_path / "data.npz", inception=status, output=features)
-    run(
-        "evaluate.py",
-        samples=tmp_path / "cell.npz",
-        reference=features,
-        inception=status,
-        output=tmp_path / "metrics.json",
-    )
+    record = read_record(status)
+    assert record["read"] == {str(as_published): inception.WEIGHTS_SHA256}
+
+    cpu, nets = {"device": "cpu"}, {"inception": "inception.json"}
+
+    def run(stage: str, settings: dict, inputs: dict, outputs: dict) -> None:
+        jobfile.run(stage, jobfile.write(tmp_path, stage, settings, inputs, outputs))
+
+    run("reference_features", cpu, {"data": "data.npz", "nets": nets}, {"features": "reference.npz"})
+    inputs = {"samples": "cell.npz", "features": "reference.npz", "nets": nets}
+    run("evaluate", cpu, inputs, {"metrics": "metrics.json"})
+    run("floors", {"n": 3}, {"features": "reference.npz"}, {"floors": "floors.csv"})
+
     metrics = files.read_json(tmp_path / "metrics.json")
-    assert metrics["not_computed"] == dict.fromkeys(
-        ("fd_classifier", "fd_classifier_sd", "fd_classifier_floor"), "the data set has no labels"
-    )
+    distances = ("fd_classifier", "fd_classifier_sd", "fd_classifier_2")
+    assert metrics["not_computed"] == dict.fromkeys(distances, "the data set has no labels")
+    with open(tmp_path / "floors.csv", newline="") as file:
+        floors = {row["display"]: row for row in csv.DictReader(file)}
+    assert {row["features"] for row in floors.values()} == {"inception"}
     net = inception.load_inception(weights)
     for name, show in DISPLAYS.items():
         halves = [torch.from_numpy(to_rgb_uint8(show(x.numpy()))) for x in (reference[:3] / 127.5 - 1, samples)]
@@ -123,16 +129,47 @@ def test_scripts_compute_fid(as_published, tmp_path, monkeypatch):
         parts = [torch.from_numpy(to_rgb_uint8(show(x.numpy() / 127.5 - 1))) for x in (reference[:3], reference[3:])]
         floor = frechet_distance(*[inception.inception_features(net, part) for part in parts])
         # three images against three: the features' float32 rounding by batch shows in the fourth digit
-        assert metrics["displays"][name]["fid_inception_floor"] == pytest.approx(floor, rel=1e-3)
+        assert float(floors[name]["floor"]) == pytest.approx(floor, rel=1e-3)
+
+    two_channels = np.zeros((3, 2, 28, 28), np.float32)
+    files.write_npz(tmp_path / "cell.npz", samples=two_channels, cell=np.array("{}"))
+    with pytest.raises(UserError, match=r"cell\.npz: images must be \(N, 3, H, W\) uint8"):
+        run("evaluate", cpu, inputs, {"metrics": "metrics.json"})
 
 
 def test_failed_download_is_said_not_raised(tmp_path, monkeypatch):
     monkeypatch.setattr(pytorch_fid.inception, "FID_WEIGHTS_URL", (tmp_path / "none.pth").as_uri())
-    output = tmp_path / "inception.json"
-    monkeypatch.setattr(sys, "argv", ["fetch_inception.py", "--output", str(output)])
-    runpy.run_path(str(SCRIPTS / "fetch_inception.py"), run_name="__main__")
-    status = files.read_json(output)
+    status = files.read_json(fetch(tmp_path, None))
     assert status["weights"] is None and "cannot be downloaded" in status["not_computed"]
+    reason = features.unavailable("inception", tmp_path / "inception.json")
+    assert reason == status["not_computed"]
+
+
+def test_a_foreign_file_of_the_users_is_named_and_never_to_be_deleted(stand_in, tmp_path):
+    """Given as `from`, given instead of the status, and a status of another shape."""
+    with pytest.raises(UserError, match=r"stand-in\.pth: .* bytes, but pytorch-fid's") as caught:
+        fetch(tmp_path, stand_in)
+    assert "delete" not in str(caught.value) and not (tmp_path / "inception.json").exists()
+    with pytest.raises(UserError, match="none.pth: no such file"):
+        fetch(tmp_path, tmp_path / "none.pth")
+
+    others = {"list.json": [1], "empty.json": {}, "deep.json": {"weights": "../x.pth", "not_computed": None}}
+    others |= {"number.json": {"weights": 5, "not_computed": None}, "no.json": {"weights": None, "not_computed": None}}
+    for name, content in others.items():
+        files.write_json(tmp_path / name, content)
+    for path in (stand_in, *(tmp_path / name for name in others)):
+        with pytest.raises(UserError, match=f"{path.name}: not what fetch_inception writes; right is") as caught:
+            features.unavailable("inception", path)
+        assert "delete" not in str(caught.value)
+
+
+def test_device_is_the_settings_and_inceptions_alone(monkeypatch):
+    assert features.device_of(["classifier", "classifier-2"], "cuda") == "cpu"
+    assert features.device_of(["classifier", "inception"], "cuda") == "cuda"
+    assert features.device_of(["inception"], "cpu") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="device: cuda needs a torch with CUDA that sees a GPU"):
+        features.load("inception", Path("inception.json"), "cuda")
 
 
 def test_refuses_images_that_are_not_8_bit_rgb():

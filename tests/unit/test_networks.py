@@ -1,20 +1,20 @@
 """The U-Nets and the DIP net have the published sizes, cost and behaviour, the published defect included."""
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddpm_dip import files, generation
-from ddpm_dip.errors import UserError
-from ddpm_dip.networks import build_dip, build_unet
-from ddpm_dip.networks.unet import PLANS, sinusoidal_table
+from ddpm_dip.jobs import files
+from ddpm_dip.jobs.errors import UserError
+from ddpm_dip.models import build_dip, build_unet, networks
+from ddpm_dip.models.unet import sinusoidal_table
+from ddpm_dip.sampling.generators import Weights
+from ddpm_dip.sampling.generators.unet import ready
 
-ROOT = Path(__file__).resolve().parents[2]
+UNETS = networks.names("unet")
 
 
 def count(net, trainable_only=False):
@@ -75,8 +75,9 @@ def test_wrong_widths_are_refused(name, width, message):
 def test_a_weights_file_says_its_net_s_width(tmp_path, name, width):
     net, (x, t) = unet(name, size=16, width=width), batch(2, size=16)
     header = {"network": name, "image_shape": "1x16x16"} | ({"width": width} if width else {})
-    files.write_safetensors(tmp_path / "weights.safetensors", net.state_dict(), header)
-    loaded = generation.load_unet(tmp_path / "weights.safetensors", (1, 16, 16), "torch", 2, 1)
+    path = tmp_path / "weights.safetensors"
+    files.write_safetensors(path, {f"ema.{key}": x for key, x in net.state_dict().items()}, header)
+    loaded = ready(Weights(path, *files.read_safetensors(path)), "ema", (1, 16, 16))
     with torch.no_grad():
         torch.testing.assert_close(loaded(x, t), net(x, t), atol=1e-6, rtol=0)
 
@@ -104,7 +105,7 @@ def test_cost_is_the_published_one():
     assert counter.get_total_flops() == pytest.approx(49.9e6, rel=0.01)
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", UNETS)
 @pytest.mark.parametrize("size", [16, 20, 28, 32, 64])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_output_has_the_input_s_shape(name, size, channels):
@@ -128,9 +129,38 @@ def test_an_unknown_name_is_refused():
         build_unet("hw5", (1, 28, 28))
 
 
-def test_the_schema_knows_the_same_networks():
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-    assert set(schema["properties"]["models"]["items"]["properties"]["network"]["enum"]) == {*PLANS, "dcgan"}
+def test_networks_are_found_by_their_file_s_name_and_family():
+    assert {"hw4", "hw4-sees", "imvfx", "imvfx-sees"} <= set(UNETS) and "dcgan" not in UNETS
+    assert [name for name in UNETS if hasattr(networks.find(name, "unet"), "WIDTH")] == ["imvfx", "imvfx-sees"]
+    for name in UNETS:
+        network = networks.find(name, "unet")
+        assert network.PLAN.width == getattr(network, "WIDTH", network.PLAN.width)
+    for other in ("dcgan", "__init__", "", "hw4/../hw4"):
+        with pytest.raises(UserError, match=f"network {other!r} is unknown; known are hw4, hw4-sees, imvfx"):
+            build_unet(other, (1, 28, 28))
+
+
+def test_a_network_can_be_added_as_a_file(tmp_path, monkeypatch):
+    from pathlib import Path
+
+    (tmp_path / "narrow_one.py").write_text(
+        "from ddpm_dip.models.networks import hw4\n\nFAMILY = 'unet'\nPLAN = hw4.PLAN._replace(width=2)\n"
+    )
+    for path in Path(networks.__file__).parent.glob("*.py"):
+        (tmp_path / path.name).write_text(path.read_text())
+    monkeypatch.setattr(networks, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(networks, "__path__", [str(tmp_path), *networks.__path__])
+    assert networks.names("unet") == sorted([*UNETS, "narrow-one"])
+    assert count(unet("narrow-one")) < count(unet("hw4"))
+
+
+def test_the_study_knows_the_same_networks():
+    from ddpm_dip.study import plugins
+
+    assert [name for name in plugins.names("network") if plugins.constant("network", name, "FAMILY") == "unet"] == UNETS
+    free = [name for name in plugins.names("network") if plugins.constant("network", name, "WIDTH") is not None]
+    assert free == ["dcgan", *(name for name in UNETS if hasattr(networks.find(name, "unet"), "WIDTH"))]
+    assert plugins.constant("network", "dcgan", "SIZES") == networks.find("dcgan", "dcgan").SIZES
 
 
 # --- structure: the forward passes as SPEC words them, in plain functions on the nets' own weights ---
@@ -254,7 +284,7 @@ def test_time_table_is_the_published_formula():
     assert torch.equal(unet().time_table.weight, table)
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", UNETS)
 @pytest.mark.parametrize(("channels", "size"), [(1, 16), (1, 28), (3, 64)])
 def test_a_sample_does_not_depend_on_its_batch_mates(name, channels, size):
     net, (x, t) = unet(name, channels, size), batch(4, channels, size)
@@ -344,7 +374,7 @@ def test_hw4_s_last_layer_norm_is_a_parameter_that_does_nothing():
     assert count(norm, trainable_only=True) == 2 * 10 * 28 * 28
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", UNETS)
 @pytest.mark.parametrize(("channels", "size"), [(1, 16), (1, 28), (3, 32), (3, 64)])
 def test_gradients_are_finite_and_reach_every_parameter_but_that(name, channels, size):
     net = unet(name, channels, size)

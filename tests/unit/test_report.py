@@ -1,6 +1,6 @@
 import json
 import re
-import subprocess
+import shutil
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,11 +9,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import jobfile
 import made_study
 
-from ddpm_dip import figures, files, provenance, report, tables
-
-SCRIPT = Path(__file__).resolve().parents[2] / "workflow/scripts/report.py"
+from ddpm_dip import study as studies
+from ddpm_dip.jobs import files
+from ddpm_dip.report import canvas, plan, sections, tables
+from ddpm_dip.report import page as report
 
 
 class Page(HTMLParser):
@@ -39,34 +41,45 @@ class Page(HTMLParser):
     def all(self, tag):
         return [attrs for name, attrs in self.tags if name == tag]
 
+    def sections(self):
+        return [text for level, text in self.headings if level == 2]
+
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    root = tmp_path_factory.mktemp("study")
+    """Study A, written up to its report."""
+    root = tmp_path_factory.mktemp("study") / "results/made"
     made_study.write_study(root)
     return root
 
 
-def write_report(root, out):
-    shown = sorted(path for path in (root / "figures").iterdir() if path.suffix in (".png", ".gif"))
-    command = [sys.executable, SCRIPT, "--config", root / "config.json"]
-    command += ["--tables", *sorted((root / "tables").glob("*.csv")), "--figures", *shown]
-    command += ["--provenance", root / "tables/cells.csv.provenance.json"]
-    command += ["--output", out / "index.html", "--summary", out / "summary.txt"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-
 @pytest.fixture(scope="module")
 def page(study):
-    result = write_report(study, study / "report")
-    assert result.returncode == 0, result.stderr
     return Page((study / "report/index.html").read_text())
 
 
-def render(root, images=(), config=made_study.CONFIG, **tables_of_b):
-    cells = tables.read_cells(root / "tables/cells.csv")
-    data = {name: (root / "figures" / name).read_bytes() for name in images}
-    return report.page(config, cells, None, None, data, {}, {}, **tables_of_b)
+def shown(asked):
+    """What `page` takes of a study."""
+    return report.Study(
+        asked.config,
+        {
+            p.name: {"title": p.title, "cells": [c.path for c in p.cells], "show": p.show}
+            for p in asked.experiments.values()
+        },
+    )
+
+
+def figure(section, data, title="T", caption="C", alt="A"):
+    return {"file": "figures/x.png", "section": section, "title": title, "caption": caption, "alt": alt, "data": data}
+
+
+def render(root, asked=None, figures=(), cells=None, config=None, records=None, reasons=None, **found):
+    """The page of a study from its tables of cells and floors, and what else is given."""
+    told = shown(asked or made_study.study_a())
+    told = told if config is None else told._replace(config=config)
+    cells = tables.read_cells(root / "tables/cells.csv", root / "tables/floors.csv") if cells is None else cells
+    found = {"cells": cells, "floors": tables.read("floors", root / "tables/floors.csv")} | found
+    return report.page(told, found, list(figures), records or {}, reasons)
 
 
 def test_the_page_needs_nothing_from_outside(page):
@@ -78,27 +91,30 @@ def test_the_page_needs_nothing_from_outside(page):
     assert policy.startswith("default-src 'none'")
 
 
-def test_every_figure_is_embedded_with_alt_text_and_size(page, study):
-    images = page.all("img")
-    assert len(images) == len(list((study / "figures").iterdir()))
+def test_every_figure_is_embedded_with_alt_text_and_size(page):
+    images, wanted = page.all("img"), plan.wanted(made_study.study_a())
+    assert sorted(image["alt"] for image in images) == sorted(each.alt for each in wanted)
     assert all(image["alt"].strip() and int(image["width"]) > 100 and int(image["height"]) > 10 for image in images)
     assert all(int(image["width"]) <= 1020 for image in images)
 
 
-def test_headings_keep_the_studys_order_and_skip_no_level(page):
-    sections = [text for level, text in page.headings if level == 2]
-    assert sections == [
+def test_headings_keep_the_configs_order_and_skip_no_level(page):
+    assert page.sections() == [
         "What was asked, and the short answer",
-        "1 Time per image against K",
+        "1 What the models draw",
         "2 Quality at a given K",
-        "3 How many DIP passes",
-        "4 Epoch budgets and training loss",
-        "5 DIP inside training",
-        "6 The DIP fit",
-        "7 Brightness drift: a defect of the published net",
-        "8 All cells",
-        "9 Settings and versions",
-        "10 Where every file comes from",
+        "3 Quality against K",
+        "4 How many DIP passes",
+        "5 Epochs",
+        "6 Full",
+        "7 DIP inside training",
+        "8 Time per image against K",
+        "9 Training losses",
+        "10 The DIP fit",
+        "11 Brightness drift: a defect of the published net",
+        "12 All cells",
+        "13 Settings and versions",
+        "14 Where every file comes from",
     ]
     levels = [level for level, _ in page.headings]
     assert levels[0] == 1 and levels.count(1) == 1
@@ -106,43 +122,67 @@ def test_headings_keep_the_studys_order_and_skip_no_level(page):
 
 
 def test_contents_lead_to_sections_that_are_there(page):
-    ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     targets = {attrs["href"][1:] for attrs in page.all("a")}
-    assert len(targets) == 11 and targets <= ids
+    assert len(targets) == 15 and targets <= set(ids) and len(ids) == len(set(ids))
+
+
+def test_an_experiment_may_be_called_as_a_section_is():
+    grid = {"model": "hw4", "steps": [100, 200]}
+    config = made_study.CONFIG | {"timing": None, "experiments": {"cells": {"grid": grid}, "time": {"grid": grid}}}
+    asked = studies.read(config)
+    cells = made_study.cells_table(made_study.points_of(asked))
+    page = Page(report.page(shown(asked), {"cells": cells}, [], {}))
+    assert [text.split(" ", 1)[1] for text in page.sections()[1:4]] == [
+        "Cells",
+        "Time",
+        "Brightness drift: a defect of the published net",
+    ]
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
 
 
 def test_sections_without_parts_are_left_out_and_the_rest_renumbered(study):
-    sections = [text for level, text in Page(render(study, ["dip-fit.png"])).headings if level == 2][1:]
-    assert sections == ["1 DIP inside training", "2 The DIP fit", "3 All cells", "4 Settings and versions"]
+    fit = figure("dip-fit", (study / "figures/dip-fit.png").read_bytes())
+    found = Page(render(study, figures=[fit])).sections()[7:]
+    assert [name.split(" ", 1)[1] for name in found] == [
+        "The DIP fit",
+        "Brightness drift: a defect of the published net",
+        "All cells",
+        "Settings and versions",
+    ]
+    assert [int(name.split()[0]) for name in found] == [7, 8, 9, 10]
+
+
+def test_the_published_net_s_defect_is_told_where_that_net_is(study):
+    assert "cannot see overall brightness" in render(study).replace("\n", " ").replace("it cannot see", "cannot see")
+    models = {"hw4-sees": {"network": "hw4-sees", "epochs": [5]}}
+    assert "see overall brightness" not in render(study, config=made_study.CONFIG | {"models": models})
 
 
 def test_the_page_shows_verdicts_cells_and_what_was_not_computed(study):
     text = (study / "report/index.html").read_text()
     rows = len(tables.read_cells(study / "tables/cells.csv"))
     assert f"{rows} rows" in text
-    assert (
-        text.count('<td class="">not computed</td>') + text.count("<td>not computed</td>") == 2 * rows
-    )  # FID and floor
+    assert text.count('<td class="">not computed</td>') + text.count("<td>not computed</td>") == rows  # FID
     assert "FID (Inception features): not computed: the Inception weights are not there." in text
     assert {"verdict agrees", "verdict disagrees", "verdict not-decided"} <= set(
         re.findall(r'class="(verdict [^"]+)"', text)
     )
     assert "study A, Colab T4" in text and "6.450" in text
+    assert "256 samples a cell, compared with 449 held-out real images" in text
 
 
-def test_names_are_escaped(study, tmp_path):
+def test_names_are_escaped(study):
     config = json.loads(json.dumps(made_study.CONFIG))
     config["study"] = "<script>alert(1)</script>"
     config["note"] = "a & b <b>"
-    data = tmp_path / "figures"
-    data.mkdir()
-    name = "strip.quality.<i>&.minmax.png"
-    (data / name).write_bytes((study / "figures/loss.png").read_bytes())
-    (tmp_path / "tables").symlink_to(study / "tables")
-    text = render(tmp_path, [name], config)
+    data = (study / "figures/loss.png").read_bytes()
+    bad = figure("experiment-quality", data, title="<i>&", caption="<u>&", alt='"><s>')
+    text = render(study, figures=[bad], config=config)
     assert "<script>" not in text and "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "a &amp; b &lt;b&gt;" in text
-    assert "<i>" not in text and "&lt;i&gt;&amp;" in text
+    assert not re.search("<[ius]>", text) and "&lt;i&gt;&amp;" in text and "&lt;u&gt;&amp;" in text
 
 
 def test_an_odd_config_does_not_stop_the_page(study):
@@ -150,71 +190,146 @@ def test_an_odd_config_does_not_stop_the_page(study):
         assert "All cells" in render(study, config=config)
 
 
-def test_animations_find_their_model_even_with_dashes_in_names():
-    image = {"kind": "gif"}
-    names = [
-        "denoising.hw4-sees.dip-every-step-p02.K0200.clamp.gif",
-        "denoising.hw4.dip-p02.K0050.minmax.gif",
-        "denoising.hw4.noise.K0050.clamp.gif",
-        "denoising.other.dip-p02.K1000.clamp.gif",
+def test_a_figure_stands_where_its_job_says_whatever_its_file_is_called(study):
+    gif = (
+        study / "figures" / next(e.file for e in plan.wanted(made_study.study_a()) if e.kind == "films")
+    ).read_bytes()
+    png = (study / "figures/loss.png").read_bytes()
+    shown = [
+        figure("experiment-passes", png, "one", "first"),
+        figure("experiment-quality", gif, "films", "second"),
+        figure("experiment-passes", png, "one", "third"),
+        figure("experiment-quality", gif, "films", "fourth"),
     ]
-    found = report.find_animations(dict.fromkeys(names, image))
-    assert [(e["arm"], e["steps"], e["display"]) for e in found["hw4"]] == [
-        ("DIP(2)+DDPM", 50, "minmax"),
-        ("DDPM", 50, "clamp"),
-    ]
-    assert found["hw4-sees"][0]["arm"] == "DIP(2) every step"
-    assert found["other"][0]["arm"] == "DIP(2)+DDPM"
+    text = render(study, figures=shown)
+    at = [text.index(f"<figcaption>{word}") for word in ("second", "fourth", "first", "third")]
+    assert at == sorted(at)
+    assert text.count("<h3>one</h3>") == text.count("<h3>films</h3>") == text.count('<div class="gallery">') == 1
+    assert text.index('id="experiment-quality"') < at[0] < text.index('id="experiment-passes"') < at[2]
+
+
+def tables_of(experiment, cells, asked=None):
+    return sections.distance_tables(cells, shown(asked or made_study.study_a()).experiments[experiment])
 
 
 def test_the_best_of_a_column_is_marked(study):
-    cells = tables.read_cells(study / "tables/cells.csv")
-    data = report.quality_tables(cells, made_study.CONFIG, ["hw4-dip"])["hw4-sees"]
+    cells = tables.read_cells(study / "tables/cells.csv", study / "tables/floors.csv")
+    data = next(table for table in tables_of("quality", cells) if table["title"] == "hw4-sees")
     assert data["head"] == ["arm", "K = 200, minmax", "K = 200, clamp", "K = 500, minmax", "K = 500, clamp"]
     best = {row[0]: [cell["best"] for cell in row[1:]] for row in data["rows"][:-1]}
     assert best["mean image+DDPM"] == [True, True, False, False]
     assert best["DDPM"] == [False, False, True, True]
+    assert best["DIP(2) alone (no chain)"] == [False] * 4
+    assert data["rows"][-1] == ["floor (real against real)", *["6.1"] * 4]
 
 
-def test_fid_is_shown_where_it_was_computed(study, tmp_path):
+def test_many_places_become_rows_and_a_sampler_has_rows_of_its_own():
+    grid = {"model": "hw4", "steps": 1000, "nfe": [5, 10, 20, 50, 1000], "sampler": ["ancestral", "ddim"]}
+    asked = studies.read(made_study.CONFIG | {"experiments": {"fast": {"grid": grid}}})
+    (data,) = tables_of("fast", made_study.cells_table(made_study.points_of(asked)), asked)
+    assert data["head"] == ["NFE", "sampler", "FD, minmax", "FD, clamp"] and data["numeric_from"] == 2
+    assert [row[:2] for row in data["rows"][:3]] == [
+        ["5 evaluations", "ancestral"],
+        ["5 evaluations", "ddim"],
+        ["10 evaluations", "ancestral"],
+    ]
+    assert len(data["rows"]) == 2 * 5 + 1
+
+
+def test_replicates_are_means_with_their_spread():
+    config = made_study.overlay(made_study.CONFIG, {"seeds": {"replicates": [0, 1]}})
+    asked = studies.read(config)
+    cells = made_study.cells_table(made_study.points_of(asked))
+    cells["fd_classifier"] = [20.0 + 2 * row["replicate"] for row in cells.to_dict("records")]
+    data = tables_of("quality", cells, asked)[0]
+    assert data["rows"][0][1]["text"] == "21 ± 1.4"
+    text = report.page(shown(asked), {"cells": cells}, [], {})
+    assert "standard deviation over replicates" in text and "means over 2 replicates" in text
+
+
+def test_fid_is_shown_where_it_was_computed(study):
     cells = tables.read_cells(study / "tables/cells.csv")
     cells["fid_inception"] = 33.5
     assert report.fid_note(cells, {}) == ""
-    assert (
-        "FID, K = 200, minmax"
-        in report.quality_tables(cells, {"experiments": {"quality": {"steps": [200]}}}, [])["hw4"]["head"]
-    )
+    data = tables_of("quality", cells)[0]
+    assert "FID, K = 200, minmax" in data["head"]
 
 
 def test_summary_fits_a_terminal_and_ends_with_the_page(study, page):
     lines = (study / "report/summary.txt").read_text().splitlines()
     assert len(lines) <= 25 and all(len(line) <= 100 for line in lines[:-1])
-    assert lines[-1] == f"report: {study / 'report/index.html'}"
+    assert lines[-1].startswith("report: ") and Path(lines[-1].removeprefix("report: ")).samefile(
+        study / "report/index.html"
+    )
     row = next(line for line in lines if line.startswith("hw4-sees") and " 500 " in line)
     assert row.split()[:4] == ["hw4-sees", "500", "DDPM", "30"] and row.split()[-1] == "1.04"
 
 
 def test_summary_of_many_cells_says_what_it_leaves_out(study):
     cells = tables.read_cells(study / "tables/cells.csv")
-    lines = report.summary(cells, None, {}, "r.html", lines=10).splitlines()
-    assert len(lines) == 10 and "more rows in the report" in lines[-3]
+    lines = report.summary(report.Study({}, {}), {"cells": cells}, "r.html", lines=8).splitlines()
+    assert len(lines) == 8 and "more rows in the report" in lines[-3]
+
+
+def test_summary_is_of_means_over_replicates_and_names_the_sampler():
+    points = [made_study.cell(replicate=r, sampler=s) for r in (0, 1) for s in ("ancestral", "ddim")]
+    cells = made_study.cells_table(points)
+    worth = {("ancestral", 0): 10.0, ("ancestral", 1): 90.0, ("ddim", 0): 30.0, ("ddim", 1): 30.0}
+    cells["fd_classifier"] = [worth[row["sampler"], row["replicate"]] for row in cells.to_dict("records")]
+    line = report.summary(report.Study({}, {}), {"cells": cells}, "r.html").splitlines()[2]
+    assert line.split()[:5] == ["hw4", "500", "DDIM", "30", "6.1"]
 
 
 def test_script_says_which_file_is_missing(study, tmp_path):
-    files.write_json(tmp_path / "config.json", {})
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "tables").mkdir()
-    files.write_json(tmp_path / "tables/cells.csv.provenance.json", {})
-    (tmp_path / "tables/timing.csv").write_text("steps\n")
-    result = write_report(tmp_path, tmp_path)
-    assert result.returncode == 1 and result.stderr.startswith("error: ") and "cells.csv is missing" in result.stderr
+    files.write_text(tmp_path / "tables/timing.csv", made_study.timing_rows())
+    settings = {"config": {}, "figures": [], "experiments": {}}
+    inputs, outputs = {"tables": {"timing": "tables/timing.csv"}, "figures": []}, {"page": "i.html", "summary": "s.txt"}
+    result = jobfile.script("report", jobfile.write(tmp_path, "report", settings, inputs, outputs))
+    assert result.returncode == 1 and result.stderr.startswith("error: ") and "has no cells" in result.stderr
+    inputs["tables"]["cells"] = "tables/cells.csv"
+    result = jobfile.script("report", jobfile.write(tmp_path, "report", settings, inputs, outputs))
+    assert result.returncode == 1 and "tables/cells.csv: cannot be read" in result.stderr
 
 
-def test_picture_sizes_are_read_from_the_files(study):
-    png = report.embed("loss.png", (study / "figures/loss.png").read_bytes())
-    assert png["width"] == round(figures.WIDTH * 100)
-    gif = report.embed("d.gif", (study / "figures/denoising.hw4.dip.K0200.clamp.gif").read_bytes())
-    assert (gif["width"], gif["height"]) == (406, 74)
+def test_the_script_writes_the_very_page_and_its_records(study, tmp_path):
+    root = tmp_path / "made"
+    shutil.copytree(study, root)
+    before = (root / "report/index.html").read_bytes()
+    (root / "report/index.html").unlink()
+    done = jobfile.script("report", root / "jobs/report/report.json")
+    assert done.returncode == 0, done.stderr
+    assert (root / "report/index.html").read_bytes() == before
+    record = json.loads((root / "report/index.html.provenance.json").read_text())
+    assert "tables/cells.csv" in record["read"] and "figures/loss.png" in record["read"]
+    assert record["job"]["settings"]["config"] == made_study.study_a().config
+
+
+def test_records_are_listed_by_the_stage_that_made_them(study):
+    text = (study / "report/index.html").read_text()
+    assert "<td>tables/cells.csv</td><td>tables</td>" in text
+    record = {"job": {"stage": "train"}, "sha256": "ab12", "seconds": 3.5, "machine": "box", "versions": {"torch": "9"}}
+    text = render(study, records={"models/x": record, "models/y": record})
+    assert (
+        "<tr><td>train</td>" in text and "7.0" in text and "Machine: box" in text and "<td>torch</td><td>9</td>" in text
+    )
+
+
+def test_a_figure_has_its_size_in_inches_at_any_dpi(study, tmp_path):
+    for dpi in (75, 150, 300):
+        fig, _ = canvas.subplots(1, 1, 4)
+        canvas.save(fig, tmp_path / "f.png", dpi)
+        shown = report.picture((tmp_path / "f.png").read_bytes())
+        assert (shown["width"], shown["height"]) == (round(canvas.WIDTH * 100), 400)
+    path = next(path for path in (study / "figures").glob("*.gif"))
+    gif = report.picture(path.read_bytes())
+    assert (gif["width"], gif["height"]) == (406, 74) and gif["kind"] == "gif"
+
+
+def test_the_published_loss_is_told_for_the_published_net_on_mnist_alone(study):
+    training = tables.read("training", study / "tables/training.csv")
+    for dataset, told in (("digits", False), ("mnist", True)):
+        config = made_study.overlay(made_study.CONFIG, {"data": {"dataset": dataset}})
+        assert ("laptop RTX 4060" in render(study, config=config, training=training)) == told
 
 
 # --- study B
@@ -222,84 +337,92 @@ def test_picture_sizes_are_read_from_the_files(study):
 
 @pytest.fixture(scope="module")
 def study_b(tmp_path_factory):
-    root = tmp_path_factory.mktemp("b")
-    made_study.write_study_b(root)
-    provenance.Job(None, __file__).finish(root / "tables/cells.csv", spec={}, not_computed={})
-    result = write_report(root, root)
-    assert result.returncode == 0, result.stderr
+    root = tmp_path_factory.mktemp("b") / "results/made-b"
+    made_study.write_study(root, made_study.study_b())
     return root
 
 
 @pytest.fixture(scope="module")
 def page_b(study_b):
-    return (study_b / "index.html").read_text()
+    return (study_b / "report/index.html").read_text()
 
 
-def test_study_b_alone_has_its_own_title_chapters_and_claims(study_b, page_b):
-    headings = Page(page_b).headings
-    assert [text for level, text in headings if level == 1] == ["DDPM and DCGAN: interpolation and evolution"]
-    assert [text for level, text in headings if level == 2] == [
+def test_study_b_alone_has_its_own_title_chapters_and_claims(page_b):
+    page = Page(page_b)
+    assert [text for level, text in page.headings if level == 1] == ["DDPM and DCGAN: interpolation and evolution"]
+    assert page.sections() == [
         "What was asked, and the short answer",
-        "1 Epoch budgets and training loss",
+        "1 What the models draw",
         "2 DDPM and DCGAN as training goes on",
-        "3 Between two latents",
-        "4 All cells",
-        "5 Settings and versions",
-        "6 Where every file comes from",
+        "3 Training losses",
+        "4 Between two latents",
+        "5 Brightness drift: a defect of the published net",
+        "6 All cells",
+        "7 Settings and versions",
+        "8 Where every file comes from",
     ]
     claims = re.findall(r"<td><b>((?:A|B)\d[^<]*)</b>", page_b)
     assert claims == ["B1", "B1 jumps", "B1 ends", "B1 independent", "B1 DDIM", "B2 early", "B2 late", "B2 tone"]
     assert "Deep Image Prior" not in page_b and "mean image" not in page_b
-    assert len(Page(page_b).all("img")) == len(list((study_b / "figures").iterdir()))
+    assert len(page.all("img")) == len(plan.wanted(made_study.study_b()))
 
 
 def test_study_b_s_tables_have_each_model_and_the_floor(study_b):
-    data = report.evolution_table(tables.read_cells(study_b / "tables/evolution.csv"))
-    assert data["head"] == ["model", "epochs", "FD, minmax", "FD, clamp", "tone sd, minmax", "tone sd, clamp"]
+    cells = tables.read_cells(study_b / "tables/cells.csv", study_b / "tables/floors.csv")
+    (data,) = tables_of("evolution", cells, made_study.study_b())
+    assert data["head"] == [
+        "epochs of training",
+        "model",
+        "FD, minmax",
+        "FD, clamp",
+        "tone sd, minmax",
+        "tone sd, clamp",
+    ]
     assert [row[:2] for row in data["rows"]] == [
-        *(["dcgan", str(epochs)] for epochs in (1, 20, 50)),
-        *(["imvfx", str(epochs)] for epochs in (1, 20, 50)),
+        *([epochs, model] for epochs in ("1 epoch", "20 epochs", "50 epochs") for model in ("dcgan", "imvfx")),
         ["floor (real against real)", ""],
     ]
-    assert data["rows"][4][2].startswith("12 ± ") and data["rows"][4][4] == "0.050"
-    assert data["rows"][-1][2:4] == ["6.1", "6.1"]
-    data = report.interpolation_table(tables.read_csv(study_b / "tables/interpolation.csv", []), "clamp")
-    assert [row[:3] for row in data["rows"]][:3] == [
+    later = data["rows"][3]
+    assert later[2]["text"].startswith("12 ± ") and later[2]["best"] and later[4] == {"text": "0.050", "best": False}
+    assert data["rows"][-1][2:] == ["6.1", "6.1", "", ""]
+    data = sections.interpolation_table(tables.read("interpolation", study_b / "tables/interpolation.csv"), "clamp")
+    assert sorted(row[:3] for row in data["rows"])[:3] == [
         ["dcgan", "DCGAN", "linear"],
         ["dcgan", "DCGAN", "spherical"],
-        ["imvfx", "ancestral, independent noise", "linear"],
+        ["imvfx", "DDIM", "linear"],
     ]
-    assert len(data["head"]) == len(data["rows"][0]) == 3 + 3 * 2
+    assert len(data["rows"]) == 8 and len(data["head"]) == len(data["rows"][0]) == 3 + 3 * 2
 
 
 def test_a_set_without_labels_is_judged_by_the_fid(study_b):
-    table = tables.read_cells(study_b / "tables/evolution.csv")
+    table = tables.read_cells(study_b / "tables/cells.csv")
     table["fid_inception"], table["fid_inception_floor"] = table["fd_classifier"], 5.0
     table[["fd_classifier", "fd_classifier_sd", "fd_classifier_floor"]] = float("nan")
-    text = report.page(made_study.CONFIG_B, table, None, None, {}, {}, {}, table)
+    text = render(study_b, made_study.study_b(), cells=table)
     assert "<dt>FID</dt>" in text and "<dt>FD</dt>" not in text and "bootstrap" not in text
-    lines = report.summary(table, None, made_study.CONFIG_B, "r.html").splitlines()
-    assert lines[0] == "made: best arm by FID" and any(
+    found = {"cells": table}
+    lines = report.summary(shown(made_study.study_b()), found, "r.html").splitlines()
+    assert lines[0] == "made-b: best arm by FID" and any(
         line.split()[:4] == ["imvfx", "1000", "DDPM", "12"] for line in lines
     )
     table["fid_inception"] = float("nan")
-    assert "not computed" in report.summary(table, None, made_study.CONFIG_B, "r.html").splitlines()[0]
+    assert "not computed" in report.summary(shown(made_study.study_b()), found, "r.html").splitlines()[0]
 
 
 def test_pairs_that_diverged_are_told(study_b):
-    table = tables.read_csv(study_b / "tables/interpolation.csv", [])
+    table = tables.read("interpolation", study_b / "tables/interpolation.csv")
     reasons = {"measures": ["the chain diverged: 1 of 8 pairs have NaN or infinite values"]}
-    cells = tables.read_cells(study_b / "tables/cells.csv")
-    text = report.page(made_study.CONFIG_B, cells, None, None, {}, {}, reasons, None, table)
+    text = render(study_b, made_study.study_b(), reasons=reasons, interpolation=table)
     assert "Not measured: the chain diverged: 1 of 8 pairs" in text
 
 
 def test_both_studies_on_one_page(study, study_b):
-    b = {"evolution": tables.read_cells(study_b / "tables/evolution.csv")}
-    both = made_study.CONFIG | {"experiments": made_study.CONFIG["experiments"] | made_study.CONFIG_B["experiments"]}
-    text = render(study, ["dip-fit.png"], both, **b)
-    sections = [text for level, text in Page(text).headings if level == 2][1:]
-    assert sections[:3] == ["1 DIP inside training", "2 DDPM and DCGAN as training goes on", "3 The DIP fit"]
+    experiments = made_study.CONFIG["experiments"] | made_study.CONFIG_B["experiments"]
+    models = made_study.CONFIG["models"] | made_study.CONFIG_B["models"]
+    both = studies.read(made_study.CONFIG | {"experiments": experiments, "models": models})
+    text = render(study, both, cells=made_study.cells_table(made_study.points_of(both)))
+    names = [name.split(" ", 1)[1] for name in Page(text).sections()[1:]]
+    assert names[5:7] == ["DIP inside training", "DDPM and DCGAN as training goes on"]
     assert "Studies A and B" in text
     claims = re.findall(r"<td><b>((?:A|B)\d[^<]*)</b>", text)
     assert claims[0] == "A1" and claims[-1] == "B2 tone"
@@ -311,6 +434,7 @@ def test_study_a_alone_says_nothing_of_b(study):
 
 
 def test_cosine_budgets_are_said_to_be_runs_of_their_own(study_b):
-    config = made_study.CONFIG_B | {"training": {"lr_schedule": "cosine"}}
-    text = render(study_b, ["loss.png"], config, evolution=tables.read_cells(study_b / "tables/evolution.csv"))
+    config = made_study.overlay(made_study.CONFIG_B, {"training": {"lr_schedule": "cosine"}})
+    training = tables.read("training", study_b / "tables/training.csv")
+    text = render(study_b, made_study.study_b(), config=config, training=training)
     assert "each U-Net budget is a training run of its own" in text and "moments of one training run" not in text

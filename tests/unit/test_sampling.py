@@ -1,41 +1,39 @@
-"""Sampling: noise is keyed, samples do not depend on their batch, starts are what they say, the script keeps books."""
+"""Sampling: noise is keyed, samples do not depend on their batch, starts and backends are what they say."""
 
 import functools
+import importlib.util
 import itertools
-import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-import ddpm_dip.torchvision_import  # noqa: F401, before torchvision
-from ddpm_dip import backend_choice, backends, files, generation, provenance, warm_starts
-from ddpm_dip.diffusion import linear_schedule, respaced_timesteps, truncated_timesteps
-from ddpm_dip.dip_pass import resize
-from ddpm_dip.errors import UserError
-from ddpm_dip.networks import build_dip, build_unet
-from ddpm_dip.networks.unet import tabulate_time
-from ddpm_dip.noise import STREAMS, device_noise, keyed_noise, philox4x32
-from ddpm_dip.sampling import ReverseStep, ancestral, ancestral_on_device, ddim
+import ddpm_dip.data.torchvision_import  # noqa: F401, before torchvision
+from ddpm_dip.jobs.errors import UserError
+from ddpm_dip.models import build_dip, build_unet
+from ddpm_dip.models.dip_pass import resize
+from ddpm_dip.models.scale import to_model_range
+from ddpm_dip.models.schedule import linear_schedule, respaced_timesteps, truncated_timesteps
+from ddpm_dip.models.unet import tabulate_time
+from ddpm_dip.sampling import SAMPLERS, backend_choice, backends, chain, samplers, warm_starts
+from ddpm_dip.sampling.generators import Weights, dip, unet
+from ddpm_dip.sampling.noise import STREAMS, ancestral_noise, device_noise, keyed_noise, philox4x32
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ROOT / "workflow/scripts"
 SHAPE = (1, 16, 16)
 TRAIN = np.random.default_rng(0).integers(0, 256, (20, *SHAPE), dtype=np.uint8)
 ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
+NEEDS_OPENVINO = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
+NEEDS_LANES = pytest.mark.skipif(not backend_choice.has_lanes(), reason="no llvmlite, or a CPU without AVX2")
 BACKENDS = [
     "torch",
-    pytest.param(
-        "openvino",
-        marks=pytest.mark.skipif(
-            backend_choice.resolve("auto") != "openvino", reason="openvino is not installed (pip install openvino)"
-        ),
-    ),
+    pytest.param("openvino", marks=NEEDS_OPENVINO),
+    pytest.param("lanes", marks=NEEDS_LANES),
     pytest.param("cuda", marks=ON_GPU),
 ]
 
@@ -55,7 +53,21 @@ def random_dip(batch_statistics=False):
 
 
 def context(indices=range(4), steps=20, passes=1, seed=0, dip=None, train=TRAIN):
-    return generation.make_context(train, indices, steps=steps, passes=passes, seed=seed, dip=dip)
+    mean = to_model_range(train.mean(0, keepdims=True))
+    return unet.context_of(mean, indices, steps=steps, passes=passes, replicate=seed, dip=dip)
+
+
+@torch.inference_mode()
+def generate(name, context, net, callback=lambda t, x: None, sampler="ancestral", timesteps=None):
+    """The start `name` and its whole chain, by default the truncated ancestral one, of a net that runs on the CPU."""
+    start = warm_starts.find(name)
+
+    def shown(x, t):
+        return net(start.see(context, x) if hasattr(start, "see") else x, t)
+
+    noise, x = ancestral_noise(0, context.indices, context.image_shape), warm_starts.draw(start, context)
+    timesteps = truncated_timesteps(context.steps) if timesteps is None else timesteps
+    return SAMPLERS[sampler](shown, x, timesteps, context.schedule, noise, callback=callback)
 
 
 # --- keyed noise ---
@@ -161,6 +173,56 @@ def test_every_module_of_warm_starts_is_found():
         assert x.shape == (4, *SHAPE) and x.dtype == torch.float32 and x.isfinite().all()
 
 
+def test_what_a_start_needs_is_said_by_a_literal_constant():
+    needs = {name: getattr(warm_starts.find(name), "NEEDS", ()) for name in warm_starts.WARM_STARTS}
+    assert needs == {"dip": ("dip",), "dip-every-step": ("dip",), "mean-image": (), "noise": ()}
+    for name, expected in needs.items():
+        path = Path(warm_starts.__file__).parent / f"{name.replace('-', '_')}.py"
+        assert ('NEEDS = ("dip",)' in path.read_text()) == bool(expected)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def begin(context):\n    return 1", r"has no function start\(context\), which a warm start needs"),
+        ("start = 3", r"has no function start\(context\)"),
+        ("def start():\n    return 1", r"start must be start\(context\): too many positional arguments"),
+        ("def start(context, seed):\n    return 1", r"start must be start\(context\): missing a required argument"),
+        ("def start(context):\n    return 1\n\n\ndef see(x):\n    return x", r"see must be see\(context, x\): too ma"),
+    ],
+    ids=["misspelt", "no-function", "no-argument", "two-arguments", "see"],
+)  # fmt: skip
+def test_a_start_that_is_none_is_one_message_that_names_its_file(tmp_path, monkeypatch, code, message):
+    (tmp_path / "loud_noise.py").write_text(code + "\n")
+    monkeypatch.setattr(warm_starts, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(warm_starts, "WARM_STARTS", ("loud-noise",))
+    try:
+        with pytest.raises(UserError, match=rf"^{tmp_path}/loud_noise\.py: {message}"):
+            warm_starts.find("loud-noise")
+        with pytest.raises(UserError, match="^start: 'loud_noise' is unknown; known are loud-noise$"):
+            warm_starts.find("loud_noise")
+    finally:
+        sys.modules.pop("ddpm_dip.sampling.warm_starts.loud_noise", None)
+
+
+@pytest.mark.parametrize(
+    ("result", "found"),
+    [
+        (torch.zeros(4, 1, 28, 28), r"\(4, 1, 28, 28\) torch.float32"),
+        (torch.zeros(1, *SHAPE), r"\(1, 1, 16, 16\) torch.float32"),
+        (torch.zeros(4, *SHAPE).double(), r"\(4, 1, 16, 16\) torch.float64"),
+        (np.zeros((4, *SHAPE), np.float32), "ndarray"),
+        (None, "NoneType"),
+    ],
+    ids=["size", "count", "dtype", "array", "none"],
+)
+def test_a_start_s_result_is_checked_when_drawn(result, found):
+    start = SimpleNamespace(start=lambda context: result, __file__="/my/loud_noise.py")
+    right = r"start must return a tensor \(4, 1, 16, 16\) torch\.float32"
+    with pytest.raises(UserError, match=rf"^/my/loud_noise\.py: {right}, not {found}$"):
+        warm_starts.draw(start, context())
+
+
 def test_all_noise_arms_share_x_T_and_all_arms_the_chain_s_noise():
     start = warm_starts.find("noise").start
     x_T = start(context(steps=5))
@@ -177,7 +239,7 @@ def test_all_noise_arms_share_x_T_and_all_arms_the_chain_s_noise():
         def keep(t, x, seen=seen):
             seen[t] = x.clone()
 
-        generation.generate(warm_starts.find(name), context(steps=steps, dip=random_dip()), net, callback=keep)
+        generate(name, context(steps=steps, dip=random_dip()), net, callback=keep)
         beta, alpha = 1e-4 + (0.02 - 1e-4) * 2 / 999, 1 - (1e-4 + (0.02 - 1e-4) * 2 / 999)
         drawn.append((seen[1] - seen[2] / alpha**0.5) / beta**0.5)  # the noise that was added at t = 2
     for noise in drawn:
@@ -221,9 +283,10 @@ def test_dip_every_step_shows_the_net_dip_passes_and_updates_x_t():
         seen.append((int(t[0]), x.clone()))
         return torch.zeros_like(x)
 
-    arms = [generation.generate(warm_starts.find(name), context(steps=3, passes=2, dip=dip), net,
-                                callback=lambda t, x: states.append(x.clone()))
-            for name in ("dip-every-step", "dip")]  # fmt: skip
+    arms = [
+        generate(name, context(steps=3, passes=2, dip=dip), net, callback=lambda t, x: states.append(x.clone()))
+        for name in ("dip-every-step", "dip")
+    ]
     assert [t for t, _ in seen] == [2, 1, 0, 2, 1, 0]
     with torch.no_grad():
         for (_, shown), x_t in zip(seen[:3], states[:3], strict=True):
@@ -249,73 +312,68 @@ def test_resize_is_torchvision_s_and_pillow_s(source, target):
 # --- batches and backends ---
 
 
-@functools.cache
 def compiled(backend, batch):
     return backends.BACKENDS[backend](lively_unet(), (torch.zeros(batch, *SHAPE), torch.zeros(1).long()), 1)
 
 
-@functools.cache
-def saved_dip(folder):
-    path = folder / "dip.safetensors"
-    files.write_safetensors(path, random_dip().state_dict(), {"network": "dip", "image_channels": 1})
-    return path
+FITTED = Weights("dip.safetensors", random_dip().state_dict(), {"network": "dip", "image_channels": "1"})
 
 
 @functools.cache
-def loaded_dip(path, backend, batch):
-    return generation.load_dip(path, 1, backend, batch, 1)
+def ready_dip(backend, batch):
+    return dip.ready(FITTED, 1, backend, 1, batch)
 
 
-@pytest.fixture(scope="module")
-def dip_file(tmp_path_factory):
-    return saved_dip(tmp_path_factory.mktemp("dip"))
-
-
-def chain(start, backend, batch, indices, dip, steps=20, passes=1):
-    """Samples `indices`, in batches of `batch`. dip: a file, or a net used as it is."""
+def drawn(start, backend, batch, indices, steps=20, passes=1, **chain):
+    """Samples `indices`, in batches of `batch`."""
     groups = [indices[i : i + batch] for i in range(0, len(indices), batch)]
-    ready = loaded_dip(dip, backend, batch) if isinstance(dip, Path) else dip
-    contexts = [context(group, steps, passes, dip=ready) for group in groups]
-    return torch.cat([generation.generate(warm_starts.find(start), c, compiled(backend, batch)) for c in contexts])
+    contexts = [context(group, steps, passes, dip=ready_dip(backend, batch)) for group in groups]
+    return torch.cat([generate(start, c, compiled(backend, batch), **chain) for c in contexts])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("start", ["noise", "dip", "mean-image", "dip-every-step"])
-def test_a_sample_does_not_depend_on_its_batch(start, backend, dip_file):
-    dip = dip_file
-    whole = chain(start, backend, 64, range(64), dip)
-    torch.testing.assert_close(chain(start, backend, 7, range(64), dip), whole, atol=1e-5, rtol=0)
+def test_a_sample_does_not_depend_on_its_batch(start, backend):
+    whole = drawn(start, backend, 64, range(64))
+    torch.testing.assert_close(drawn(start, backend, 7, range(64)), whole, atol=1e-5, rtol=0)
     some = range(0, 64, 9)  # alone, each of them
-    torch.testing.assert_close(chain(start, backend, 1, some, dip), whole[some], atol=1e-5, rtol=0)
+    torch.testing.assert_close(drawn(start, backend, 1, some), whole[some], atol=1e-5, rtol=0)
     assert (whole[0] - whole[1]).abs().max() > 0.1
-    idle_dip = loaded_dip(dip, backend, 64)
-    idle = generation.generate(
-        warm_starts.find(start), context(range(2), dip=idle_dip), lambda x, t: torch.zeros_like(x)
-    )
+    idle = generate(start, context(range(2), dip=ready_dip(backend, 64)), lambda x, t: torch.zeros_like(x))
     assert (whole[:2] - idle).abs().mean() > 0.01  # the net has a say
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_respaced_sample_does_not_depend_on_its_batch_either(sampler, backend):
+    options = {"sampler": sampler, "timesteps": respaced_timesteps(6, 300)}
+    sevens, alone = (drawn("noise", backend, batch, range(9), **options) for batch in (7, 1))
+    torch.testing.assert_close(alone, sevens, atol=1e-5 * max(1, float(sevens.abs().max())), rtol=0)
+
+
 def test_that_test_sees_a_dip_net_with_batch_statistics():
-    dip = random_dip(batch_statistics=True)
-    whole, some = (chain("dip-every-step", "torch", batch, range(8), dip, steps=5) for batch in (8, 1))
+    dip, net = random_dip(batch_statistics=True), lively_unet().eval()
+    whole = generate("dip-every-step", context(range(8), 5, dip=dip), net)
+    some = torch.cat([generate("dip-every-step", context([index], 5, dip=dip), net) for index in range(8)])
     assert (whole - some).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("passes", [3, 10])
-def test_many_dip_passes_do_not_depend_on_the_batch_either(passes, backend, dip_file):
+def test_many_dip_passes_do_not_depend_on_the_batch_either(passes, backend):
     """A pass multiplies differences by 6 to 8: after ten, a batch's own rounding would have made other images."""
-    whole, sevens, alone = (chain("dip", backend, batch, range(8), dip_file, 0, passes) for batch in (8, 7, 1))
+    whole, sevens, alone = (drawn("dip", backend, batch, range(8), 0, passes) for batch in (64, 7, 1))
     torch.testing.assert_close(sevens, whole, atol=1e-5, rtol=0)
     torch.testing.assert_close(alone, whole, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("start", ["noise", "dip", "dip-every-step"])
 @pytest.mark.parametrize("backend", BACKENDS[1:])
-def test_backends_agree(start, backend, dip_file):
-    dip = dip_file
-    ours = chain(start, backend, 8, range(20), dip)  # the last batch is padded
-    torch.testing.assert_close(ours, chain(start, "torch", 8, range(20), dip), atol=1e-4, rtol=0)
+def test_backends_agree(start, backend):
+    ours = drawn(start, backend, 7, range(20))  # the last batch is padded
+    torch.testing.assert_close(ours, drawn(start, "torch", 7, range(20)), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -343,12 +401,12 @@ def test_inputs_of_another_shape_than_compiled_for_are_refused(shape):
         run(torch.zeros(3, 1, 2, 2), torch.zeros(3))
 
 
-@pytest.mark.skipif(backend_choice.resolve("auto") != "openvino", reason="openvino is not installed")
+@NEEDS_OPENVINO
 def test_openvino_reports_to_nobody():
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT / "src")!r})
 import psutil, torch
-from ddpm_dip import backends
+from ddpm_dip.sampling import backends
 backends.openvino(torch.nn.Linear(2, 2), (torch.zeros(1, 2),), 1)
 assert not psutil.Process().children(), "it has forked"
 assert not [name for name in sys.modules if name.startswith("openvino_telemetry.")]
@@ -357,12 +415,30 @@ assert not [name for name in sys.modules if name.startswith("openvino_telemetry.
     assert done.returncode == 0, done.stderr
 
 
-def test_backend_auto_and_a_missing_openvino(monkeypatch):
+def test_backend_auto_and_what_is_missing(monkeypatch):
     assert backend_choice.resolve("torch") == "torch"
+    monkeypatch.setattr(backend_choice, "has_lanes", lambda: True)
+    assert backend_choice.resolve("auto", batch=7) in ("openvino", "torch")
+    assert backend_choice.resolve("auto", batch=8) == "lanes" == backend_choice.resolve_training("auto")
+    assert backend_choice.resolve("lanes", batch=1) == "lanes"
+    assert backend_choice.resolve_training("auto", "cuda") == "torch" == backend_choice.resolve_training("torch")
+    with pytest.raises(UserError, match=r"training\.backend: lanes is for the CPU, and device is cuda"):
+        backend_choice.resolve_training("lanes", "cuda")
+    monkeypatch.undo()
     monkeypatch.setattr(backend_choice.importlib.util, "find_spec", lambda name: None)
-    assert backend_choice.resolve("auto") == "torch"
+    assert backend_choice.resolve("auto") == "torch" == backend_choice.resolve_training("auto")
+    assert dip.own_backend("lanes") == "torch"
     with pytest.raises(UserError, match=r"sampling\.backend: openvino is not installed"):
         backend_choice.resolve("openvino")
+    for resolve, key in ((backend_choice.resolve, "sampling"), (backend_choice.resolve_training, "training")):
+        with pytest.raises(UserError, match=rf"{key}\.backend: lanes needs llvmlite .* and a CPU with AVX2"):
+            resolve("lanes")
+    monkeypatch.undo()
+    if backend_choice.has_lanes():
+        from lanes import vectors
+
+        monkeypatch.setattr(vectors.binding, "get_host_cpu_features", lambda: {"avx2": False})
+        assert not backend_choice.has_lanes()
 
 
 def test_cuda_without_a_gpu(monkeypatch):
@@ -381,58 +457,90 @@ def test_cuda_without_a_gpu(monkeypatch):
 
 # --- the whole step on a device ---
 
+CHAINS = {
+    **{f"K={steps}": truncated_timesteps(steps) for steps in (0, 1, 16, 20, 33)},
+    "18 of 300": respaced_timesteps(18, 300),
+}
 
-def device_chain(step, device, indices, steps=20):
-    return generation.generate(warm_starts.find("noise"), context(indices, steps), None, step=step, device=device)
+
+def device_chain(sampler, step, indices, timesteps, device="cpu", **options):
+    """The chain of `step`, on a device, from the latents of the samples `indices`."""
+    x, noise = keyed_noise(0, "latents", indices, SHAPE).to(device), ancestral_noise(0, indices, SHAPE, device)
+    return chain.run_on_device(samplers.find(sampler), step, x, timesteps, noise, **options).cpu()
 
 
 @torch.inference_mode()
-def reference_chain(net, indices, steps=20, clip_x0=False):
-    """By `ancestral`, with the noise of a device."""
+def reference_chain(sampler, net, indices, timesteps, clip_x0=False):
+    """By the loop of a CPU, with the noise of a device."""
 
     def noise(t):
         return on_the_cpu(0, indices, SHAPE, [t])[0]
 
     x = keyed_noise(0, "latents", indices, SHAPE)
-    return ancestral(net.eval(), x, truncated_timesteps(steps), linear_schedule(), noise, clip_x0=clip_x0)
+    return SAMPLERS[sampler](net.eval(), x, timesteps, linear_schedule(), noise, clip_x0=clip_x0)
+
+
+def whole_step(sampler, timesteps, clip_x0):
+    net = tabulate_time(lively_unet())
+    return chain.ReverseStep(net, samplers.find(sampler), timesteps, linear_schedule(), clip_x0).eval()
 
 
 @pytest.mark.parametrize("clip", [False, True])
-@pytest.mark.parametrize("steps", [0, 1, 16, 20, 33])
-def test_a_chain_of_whole_steps_is_the_ancestral_chain(steps, clip):
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("timesteps", CHAINS.values(), ids=CHAINS)
+@torch.inference_mode()
+def test_a_chain_of_whole_steps_is_the_sampler_s_chain(timesteps, sampler, clip):
     """Here on the CPU and not captured."""
-    net = lively_unet()
-    step = ReverseStep(net, linear_schedule(), clip_x0=clip).eval()
-    chain = device_chain(step, "cpu", range(4), steps)
-    torch.testing.assert_close(chain, reference_chain(net, range(4), steps, clip), atol=1e-5, rtol=0)
-    torch.testing.assert_close(device_chain(step, "cpu", [2], steps), chain[[2]], atol=1e-5, rtol=0)
+    step = whole_step(sampler, timesteps, clip)
+    whole = device_chain(sampler, step, range(4), timesteps)
+    expected = reference_chain(sampler, lively_unet(), range(4), timesteps, clip)
+    atol = 1e-5 * max(1, float(expected.abs().max()))
+    torch.testing.assert_close(whole, expected, atol=atol, rtol=0)
+    torch.testing.assert_close(device_chain(sampler, step, [2], timesteps), whole[[2]], atol=atol, rtol=0)
 
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_one_step_s_noise_is_the_device_s_even_where_the_cpu_makes_the_step(device):
-    one = generation.ancestral_noise(3, [7, 2], SHAPE, device)(4)
+    one = ancestral_noise(3, [7, 2], SHAPE, device)(4)
     expected = (
         keyed_noise(3, "ancestral", [7, 2], SHAPE, 4) if device == "cpu" else on_the_cpu(3, [7, 2], SHAPE, [4])[0]
     )
     torch.testing.assert_close(one, expected, atol=1e-5, rtol=0)
 
 
-def test_a_chain_of_whole_steps_stays_on_its_device():
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_chain_of_whole_steps_stays_on_its_device(sampler):
     """On `meta`, which has no numbers to wait for, and refuses a tensor of another device."""
-    step = ReverseStep(tabulate_time(lively_unet()), linear_schedule(), clip_x0=True).to("meta")
-    noise, x = generation.ancestral_noise(0, range(4), SHAPE, "meta"), torch.zeros(4, *SHAPE, device="meta")
-    assert ancestral_on_device(step, x, truncated_timesteps(20), noise).is_meta
+    timesteps, module = truncated_timesteps(20), samplers.find(sampler)
+    step, x = whole_step(sampler, timesteps, clip_x0=True).to("meta"), torch.zeros(4, *SHAPE, device="meta")
+    last = chain.run_on_device(module, step, x, timesteps, ancestral_noise(0, range(4), SHAPE, "meta"))
+    assert last.is_meta and last.shape == x.shape
+    elsewhere = x if module.ADDS_NOISE else torch.zeros(4, *SHAPE)  # of noise, or else of the start
     with pytest.raises((RuntimeError, NotImplementedError)):
-        ancestral_on_device(step, x, truncated_timesteps(20), generation.ancestral_noise(0, range(4), SHAPE, "cpu"))
+        chain.run_on_device(module, step, elsewhere, timesteps, ancestral_noise(0, range(4), SHAPE, "cpu"))
 
 
-def test_a_chain_of_whole_steps_shows_each_state():
-    seen = {}
-    step = ReverseStep(lively_unet(), linear_schedule(), clip_x0=False).eval()
-    noise = warm_starts.find("noise")
-    generation.generate(noise, context(steps=20), None, step=step, device="cpu", callback=seen.__setitem__)
-    assert list(seen) == list(range(19, -1, -1)) and torch.equal(seen[19], keyed_noise(0, "latents", range(4), SHAPE))
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@torch.inference_mode()
+def test_a_chain_of_whole_steps_shows_each_state(sampler):
+    seen, timesteps = {}, truncated_timesteps(20)
+    step = whole_step(sampler, timesteps, clip_x0=False)
+    device_chain(sampler, step, range(4), timesteps, callback=seen.__setitem__)
+    assert list(seen) == timesteps and torch.equal(seen[19], keyed_noise(0, "latents", range(4), SHAPE))
     assert len({x.numpy().tobytes() for x in seen.values()}) == 20
+    assert {x.shape for x in seen.values()} == {(4, *SHAPE)}
+
+
+@torch.inference_mode()
+def test_the_last_steps_alone_are_a_warm_up():
+    timesteps, shown = truncated_timesteps(20), []
+    run = chain.prepare(
+        tabulate_time(lively_unet()), samplers.find("ancestral"), timesteps,
+        clip_x0=False, backend="torch", threads=1, shape=(4, *SHAPE),
+    )  # fmt: skip
+    x, noise = keyed_noise(0, "latents", range(4), SHAPE), ancestral_noise(0, range(4), SHAPE)
+    run(x, noise, last=3, callback=lambda t, x: shown.append(t))
+    assert shown == [2, 1, 0]
 
 
 @pytest.mark.parametrize("name", ["hw4", "imvfx-sees"])
@@ -450,157 +558,14 @@ def test_tabulated_time_is_the_time_mlps(name):
 
 @ON_GPU
 @pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize(("precision", "atol"), [("f32", 1e-4), ("tf32", 0.05), ("bf16", 0.5)])
-def test_the_captured_step_is_the_reference(precision, atol, clip):
-    net, x = lively_unet(), torch.zeros(8, *SHAPE)
-    step = ReverseStep(tabulate_time(lively_unet()), linear_schedule(), clip_x0=clip)
-    captured = backends.cuda_graph(step, (x, torch.zeros(1).long(), x), precision)
-    whole = device_chain(captured, "cuda", range(8))
-    torch.testing.assert_close(whole, reference_chain(net, range(8), clip_x0=clip), atol=atol, rtol=0)
-    torch.testing.assert_close(device_chain(captured, "cuda", [3, 5]), whole[[3, 5]], atol=1e-5, rtol=0)
-
-
-# --- ddim ---
-
-
-@pytest.mark.parametrize("timesteps", [truncated_timesteps(20), respaced_timesteps(20)], ids=["truncated", "respaced"])
-@torch.inference_mode()
-def test_ddim_is_a_function_of_its_start_alone(timesteps):
-    net, x = lively_unet().eval(), keyed_noise(0, "latents", range(6), SHAPE)
-    state = torch.get_rng_state()
-    # 1e-4 where images are in [-1, 1]: a respaced chain's first step divides by the root of alpha_bar, 0.006
-    whole = ddim(net, x, timesteps, linear_schedule(), clip_x0=True)
-    assert whole.dtype == torch.float32 and whole.shape == x.shape and whole.abs().max() <= 1
-    assert torch.equal(x, keyed_noise(0, "latents", range(6), SHAPE))  # not changed in place
-    assert torch.equal(ddim(net, x, timesteps, linear_schedule(), clip_x0=True), whole)
-    for rows in ([5], [3, 1], [0, 2, 4]):
-        some = ddim(net, x[rows], timesteps, linear_schedule(), clip_x0=True)
-        torch.testing.assert_close(some, whole[rows], atol=1e-4, rtol=0)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-# --- the scripts ---
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sampling")
-    files.write_npz(folder / "data.npz", train=TRAIN, reference=TRAIN)
-    header = {"network": "hw4-sees", "image_shape": "1x16x16"}
-    files.write_safetensors(folder / "unet.safetensors", lively_unet().state_dict(), header)
-    files.write_safetensors(
-        folder / "dip.safetensors", random_dip().state_dict(), {"network": "dip", "image_channels": 1}
-    )
-    return folder
-
-
-def arguments(made, output, **options):
-    options = {"data": made / "data.npz", "weights": made / "unet.safetensors", "dip": made / "dip.safetensors",
-               "backend": "torch", "seed": 3, "output": output} | options  # fmt: skip
-    return [text for key, value in options.items() if value is not None for text in (f"--{key}", str(value))]
-
-
-def run_script(name, *args):
-    command = [sys.executable, str(SCRIPTS / name), *args]
-    return subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=300)
-
-
-def states(start, n, steps, passes=2):
-    """Each state of one chain of n samples, t = K-1 .. -1, all in one batch."""
-    kept = []
-    last = generation.generate(
-        warm_starts.find(start), context(range(n), steps, passes, seed=3, dip=random_dip()), lively_unet().eval(),
-        callback=lambda t, x: kept.append(x.clone()),
-    )  # fmt: skip
-    return torch.stack([*kept, last]).double().numpy()
-
-
-def test_sample_script(made, tmp_path):
-    output = tmp_path / "cell/K0004.npz"
-    cell = '{"model": "hw4-sees"}'
-    done = run_script("sample.py", *arguments(made, output, start="dip", passes=2, steps=4, n=5, cell=cell))
-    assert done.returncode == 0, done.stderr
-    file = files.read_npz(output)
-    expected = {"samples", "mean_path", "sd_path", "frames", "frame_timesteps", "cell"}
-    assert file.keys() == expected and json.loads(str(file["cell"])) == json.loads(cell)
-    assert file["samples"].shape == (5, *SHAPE) and file["samples"].dtype == np.float32
-    path = states("dip", 5, 4)
-    np.testing.assert_allclose(file["samples"], path[-1], atol=1e-4)
-    means = path.mean((2, 3, 4))
-    np.testing.assert_allclose(file["mean_path"], means.mean(1), atol=1e-5)
-    np.testing.assert_allclose(file["sd_path"], means.std(1), atol=1e-5)
-    np.testing.assert_allclose(file["mean_path"][-1], file["samples"].mean(), atol=1e-6)
-    np.testing.assert_allclose(file["sd_path"][-1], file["samples"].mean((1, 2, 3)).std(), atol=1e-6)
-    assert file["frame_timesteps"].tolist() == [3, 2, 1, 0, -1]
-    np.testing.assert_allclose(file["frames"], path, atol=2e-3)  # 16-bit
-    assert np.array_equal(file["frames"][-1], file["samples"].astype(np.float16))
-    record = files.read_json(provenance.beside(output))
-    assert record["sha256"] == files.sha256(output) and record["spec"]["steps"] == 4 and record["backend"] == "torch"
-
-
-def test_sample_script_without_a_sampler(made, tmp_path):
-    output = tmp_path / "alone.npz"
-    options = {"start": "dip", "passes": 2, "sampler": "none", "n": 5, "weights": None, "backend": None}
-    done = run_script("sample.py", *arguments(made, output, **options))
-    assert done.returncode == 0, done.stderr
-    file = files.read_npz(output)
-    start = warm_starts.find("dip").start(context(range(5), 0, 2, seed=3, dip=random_dip())).detach().numpy()
-    # from a DIP net's [0, 1]; the default backend rounds in its own way, and two passes make 50 times as much of that
-    np.testing.assert_allclose(file["samples"], 2 * start - 1, atol=1e-3)
-    assert file["mean_path"].shape == file["sd_path"].shape == (1,)
-    np.testing.assert_allclose(file["mean_path"][-1], file["samples"].mean(), atol=1e-6)
-    assert file["frame_timesteps"].tolist() == [-1]
-    assert np.array_equal(file["frames"][0], file["samples"].astype(np.float16))
-
-
-def in_process(name, args, monkeypatch):
-    monkeypatch.setattr(sys, "argv", [name, *args])
-    runpy.run_path(str(SCRIPTS / name), run_name="__main__")
-
-
-def test_sample_script_over_several_batches(made, tmp_path, monkeypatch):
-    output = tmp_path / "many.npz"
-    in_process("sample.py", arguments(made, output, start="noise", steps=50, n=70), monkeypatch)
-    file = files.read_npz(output)
-    path = states("noise", 70, 50)
-    np.testing.assert_allclose(file["samples"], path[-1], atol=1e-4)
-    np.testing.assert_allclose(file["mean_path"], path.mean((1, 2, 3, 4)), atol=1e-5)
-    np.testing.assert_allclose(file["sd_path"], path.mean((2, 3, 4)).std(1), atol=1e-5)
-    times = file["frame_timesteps"]
-    assert len(times) == 40 and times[0] == 49 and times[-1] == -1 and (np.diff(times) < 0).all()
-    assert np.diff(times).min() >= -2  # evenly spread
-    np.testing.assert_allclose(file["frames"], path[49 - times, :8], atol=5e-3)
-
-
-@pytest.mark.parametrize("broken", [{"steps": 0}, {"steps": 1001}, {"weights": None}, {"start": "dip", "dip": None}])
-def test_sample_script_refuses_what_cannot_be(made, tmp_path, monkeypatch, capsys, broken):
-    options = {"start": "noise", "steps": 4, "n": 2} | broken
-    with pytest.raises(SystemExit) as stopped:
-        in_process("sample.py", arguments(made, tmp_path / "x.npz", **options), monkeypatch)
-    assert stopped.value.code == 2 and "needs --" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
-def test_sample_script_refuses_weights_for_other_images(made, tmp_path, monkeypatch, capsys):
-    files.write_npz(tmp_path / "other.npz", train=np.zeros((2, 1, 20, 20), np.uint8))
-    options = {"data": tmp_path / "other.npz", "start": "noise", "steps": 4, "n": 2}
-    with pytest.raises(SystemExit) as stopped:
-        in_process("sample.py", arguments(made, tmp_path / "x.npz", **options), monkeypatch)
-    error = capsys.readouterr().err
-    assert stopped.value.code == 1 and error.startswith("error: ") and error.count("\n") == 1
-    assert f"{made / 'unet.safetensors'}: made for images of 1x16x16, not of 1x20x20" in error
-
-
-def test_timing_script(made, tmp_path, monkeypatch):
-    output = tmp_path / "timing.csv"
-    args = arguments(made, output, seed=None, steps=4, repeats=3)
-    in_process("time_sampling.py", [*args, "--passes", "0", "2", "--batches", "1", "3"], monkeypatch)
-    header, *rows = [line.split(",") for line in output.read_text().splitlines()]
-    published = "method,passes,steps,batch,device,backend,median_s,q1_s,q3_s,repeats"  # the issue's columns
-    assert header == published.split(",")
-    assert {tuple(row[:4]) for row in rows} == {
-        ("ddpm", "0", "4", "1"), ("ddpm", "0", "4", "3"), ("dip+ddpm", "2", "4", "1"), ("dip+ddpm", "2", "4", "3"),
-    }  # fmt: skip
-    for row in rows:
-        median, q1, q3 = map(float, row[6:9])
-        assert row[4:6] == ["cpu", "torch"] and 0 < q1 <= median <= q3 and row[9] == "3"
+def test_the_captured_step_is_the_reference(precision, atol, sampler, clip):
+    timesteps = truncated_timesteps(20)
+    step = whole_step(sampler, timesteps, clip)
+    captured = backends.cuda_graph(step, step.example((8, *SHAPE)), precision)
+    whole = device_chain(sampler, captured, range(8), timesteps, "cuda")
+    expected = reference_chain(sampler, lively_unet(), range(8), timesteps, clip)
+    torch.testing.assert_close(whole, expected, atol=atol, rtol=0)
+    some = device_chain(sampler, captured, [3, 5], timesteps, "cuda")
+    torch.testing.assert_close(some, whole[[3, 5]], atol=1e-5, rtol=0)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from ddpm_dip import signals
+from ddpm_dip.jobs import signals
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ import pytest
 import yaml
 
 from ddpm_dip import study
-from ddpm_dip.errors import UserError
+from ddpm_dip.jobs.errors import UserError
+from ddpm_dip.study import AXES, Cell, grid, plan, plugins
+from ddpm_dip.study import config as configuration
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 
@@ -30,190 +31,339 @@ def test_every_study_of_the_repository_is_accepted(path, tmp_path):
     config = laid_over(yaml.safe_load(path.read_text()))
     if config["data"]["dataset"] == "image_folder":  # the images are the user's
         with pytest.raises(UserError, match="data.root is not set"):
-            study.check(config, SCHEMA)
+            configuration.check(config)
         (tmp_path / "a.png").touch()
         config["data"]["root"] = str(tmp_path)
-    study.check(config, SCHEMA)
+    configuration.check(config)
 
 
-def experiment(name: str, **settings: object) -> dict:
-    return {"experiments": {name: settings}}
+def asked(name: str, **axes: object) -> dict:
+    """An overlay that changes an experiment's grid."""
+    return {"experiments": {name: {"grid": axes}}}
 
 
-@pytest.mark.parametrize(
-    ("overlay", "says"),
-    [
-        ({"sampling": {"nn": 3}}, "sampling: unknown key 'nn'; known are n, clip_x0, backend"),
-        ({"trainng": {}}, "top level: unknown key 'trainng'"),
-        ({"seed": None}, "seed is None; it must be a whole number"),
-        ({"training": {"lr": "1e-3"}}, "training.lr is '1e-3'; it must be a number (YAML reads 1e-3 as text"),
-        ({"training": {"lr": float("nan")}}, "training.lr is nan"),
-        ({"training": {"lr": 0}}, "training.lr is 0; it must be more than 0"),
-        (
-            {"training": {"weights": "best"}},
-            "training.weights is 'best'; it must be one of last, best",
-        ),
-        ({"sampling": {"n": 128.0}}, "sampling.n is 128.0; it must be a whole number"),
-        ({"sampling": {"n": 300}}, "sampling.n is 300, but half of data.reference is 256"),
-        ({"data": {"image_size": 18}}, "data.image_size is 18; it must be divisible by 4"),
-        ({"data": {"dataset": "mnits"}}, "data.dataset 'mnits' is unknown"),
-        ({"data": {"dataset": "image_folder"}}, "data.root is not set"),
-        ({"study": "my study"}, "study is 'my study'; use letters"),
-        ({"models": []}, "models is empty"),
-        ({"models": [DEFAULT["models"][0]] * 2}, "the name 'hw4' is taken twice"),
-        (
-            {"models": [{"name": "a", "network": "hw5", "epochs": [1]}]},
-            "models.0.network is 'hw5'; it must be one of",
-        ),
-        ({"models": [{"name": "a", "network": "hw4"}]}, "models.0: epochs is missing"),
-        (experiment("quality", steps=[]), "experiments.quality.steps is empty"),
-        (experiment("quality", steps=[1001]), "experiments.quality.steps.0 is 1001; it must be at most 1000"),
-        (experiment("quality", steps=[5, 5]), "experiments.quality.steps names a value twice"),
-        (experiment("quality", passes=[-1]), "experiments.quality.passes.0 is -1; it must be at least 0"),
-        (experiment("quality", passes="2"), "experiments.quality.passes is '2'; it must be a list"),
-        (experiment("quality", models=["hw9"]), "experiments.quality.models: 'hw9' is not among models"),
-        (experiment("quality", starts=["dop"]), "experiments.quality.starts: 'dop' is unknown; known are dip, "),
-        (experiment("quality", epochs=[20]), "experiments.quality.epochs belongs to experiments.epochs alone"),
-        (experiment("passes", starts=["dip", "noise"]), "experiments.passes.starts is ['dip', 'noise']: give one"),
-        (experiment("passes", dip_alone=True), "experiments.passes.dip_alone belongs to experiments.quality"),
-        (experiment("epochs", epochs=[20]), "experiments.epochs.epochs is [20]: give at least 2"),
-        (experiment("epochs", epochs=[20, 30]), "experiments.epochs.epochs: 30 is not among the epochs of model 'hw4'"),
-        ({"experiments": dict.fromkeys(study.EXPERIMENTS)}, "experiments are all left out"),
-        ({"timing": {"model": "x"}}, "timing.model: 'x' is not among the U-Nets"),
-        ({"metrics": {"fid_inception": "yes"}}, "metrics.fid_inception is 'yes'; it must be one of auto, true, false"),
-        ({"metrics": {"inception_weights": "no.pth"}}, "metrics.inception_weights: no.pth: no such file"),
-    ],
-)
+MISTAKES = [
+    ({"sampling": {"nn": 3}}, "sampling: unknown key 'nn'; did you mean 'n'? known are n, clip_x0, backend"),
+    ({"trainng": {}}, "top level: unknown key 'trainng'; did you mean 'training'?"),
+    ({"seeds": {"data": None}}, "seeds.data is None; it must be a whole number"),
+    ({"seeds": {"replicates": []}}, "seeds.replicates is empty: give at least one"),
+    ({"seeds": {"classifiers": [0, 1, 2]}}, "seeds.classifiers is [0, 1, 2]: give at most 2"),
+    ({"training": {"lr": "1e-3"}}, "training.lr is '1e-3'; it must be a number (YAML reads 1e-3 as text"),
+    ({"training": {"lr": float("nan")}}, "training.lr is nan"),
+    ({"training": {"lr": 0}}, "training.lr is 0; it must be more than 0"),
+    ({"training": {"weights": "best"}}, "training.weights is 'best'; known are last, best_training_loss, ema"),
+    ({"sampling": {"n": 128.0}}, "sampling.n is 128.0; it must be a whole number"),
+    ({"sampling": {"n": 300}}, "sampling.n is 300, but half of data.reference is 256"),
+    ({"data": {"image_size": 18}}, "data.image_size is 18; it must be divisible by 4"),
+    ({"data": {"dataset": "mnits"}}, "data.dataset 'mnits' is unknown"),
+    ({"data": {"dataset": "image_folder"}}, "data.root is not set"),
+    ({"study": "my study"}, "study is 'my study'; use letters"),
+    ({"models": dict.fromkeys(DEFAULT["models"])}, "models is empty"),
+    ({"models": {"dip": {"network": "hw4", "epochs": [1]}}}, "models.dip: the name 'dip' is taken"),
+    ({"models": {"a": {"network": "hw5", "epochs": [1]}}}, "models.a.network: 'hw5' is unknown; did you mean 'hw4'?"),
+    ({"models": {"a": {"network": "hw4"}}}, "models.a: epochs is missing"),
+    ({"experiments": {"mine": {}}}, "experiments.mine: grid is missing"),
+    ({"experiments": {"mine": {"grid": {"steps": 5}}}}, "experiments.mine.grid: model is missing; known are hw4, "),
+    (asked("quality", steps=[]), "experiments.quality.grid.steps is empty"),
+    (asked("quality", steps=[1001]), "experiments.quality.grid.steps is 1001; it must be at most 1000"),
+    (asked("quality", steps=[5, 5]), "experiments.quality.grid.steps names a value twice"),
+    (asked("quality", stpes=5), "experiments.quality.grid: unknown axis 'stpes'; did you mean 'steps'?"),
+    (asked("quality", passes=[0]), "experiments.quality.grid.passes is 0; it must be at least 1; for no pass "),
+    (asked("quality", passes="2"), "experiments.quality.grid.passes is '2'; it must be a whole number"),
+    (asked("quality", model=["hw9"]), "experiments.quality.grid.model: 'hw9' is unknown; did you mean 'hw4'?"),
+    (asked("quality", start=["dop"]), "experiments.quality.grid.start: 'dop' is unknown; did you mean 'dip'?"),
+    (asked("quality", sampler="ddmi"), "experiments.quality.grid.sampler: 'ddmi' is unknown; did you mean 'ddim'?"),
+    (asked("quality", clip_x0="yes"), "experiments.quality.grid.clip_x0 is 'yes'; it must be true or false"),
+    (asked("quality", nfe=300), "experiments.quality.grid.nfe: 300 evaluations are more than the 200 timesteps"),
+    (asked("epochs", epochs=[20, 30]), "experiments.epochs.grid.epochs: 30 is not among the epochs of model 'hw4'"),
+    (asked("epochs", epochs="some"), "experiments.epochs.grid.epochs is 'some'; it must be a whole number"),
+    (
+        asked("quality", sampler=["ancestral", "ddim"]),
+        "experiments.quality.show.strips: sampler varies and has no role",
+    ),
+    ({"experiments": {"steps": {"show": {"curve": {}}}}}, "steps.show: unknown kind of figure 'curve'; did you mean"),
+    (
+        {"experiments": {"steps": {"show": {"curves": {"x": [[], "steps"]}}}}},
+        "steps.show.curves.x: [] is no axis; an axis",
+    ),
+    ({"experiments": {"steps": {"show": {"curves": {"y": "steps"}}}}}, "steps.show.curves: unknown role 'y'"),
+    ({"experiments": {"steps": {"show": {"curves": {"panel": "replicate"}}}}}, "replicates become bands"),
+    ({"experiments": {"steps": {"show": {"curves": {"panel": "steps"}}}}}, "steps.show.curves: steps has two roles"),
+    ({"experiments": dict.fromkeys(DEFAULT["experiments"])}, "experiments is empty"),
+    ({"timing": {"model": "x"}}, "timing.model: 'x' is not among the U-Nets"),
+    ({"metrics": {"fid_inception": "yes"}}, "metrics.fid_inception is 'yes'; known are auto, true, false"),
+    ({"metrics": {"inception_weights": "no.pth"}}, "metrics.inception_weights: no.pth: no such file"),
+]
+
+
+@pytest.mark.parametrize(("overlay", "says"), MISTAKES)
 def test_a_mistake_is_named(overlay, says):
     with pytest.raises(UserError) as caught:
-        study.check(laid_over(overlay), SCHEMA)
+        configuration.check(laid_over(overlay))
     assert says in str(caught.value)
+    assert all(line.startswith("config: ") for line in str(caught.value).splitlines())
+
+
+def test_all_mistakes_are_said_at_once():
+    overlay = {"training": {"lr": 0}, "sampling": {"n": 300}, "timing": {"model": "x"}, "trainng": {}}
+    overlay |= asked("quality", steps=[2000], start="dop")
+    with pytest.raises(UserError) as caught:
+        configuration.check(laid_over(overlay))
+    text = str(caught.value)
+    assert "unknown key 'trainng'" in text and "training.lr is 0" in text
+    del overlay["trainng"], overlay["training"]
+    with pytest.raises(UserError) as caught:
+        configuration.check(laid_over(overlay))
+    keys = [line.split()[1].rstrip(":") for line in str(caught.value).splitlines()]
+    assert keys == ["experiments.quality.grid.steps", "experiments.quality.grid.start", "timing.model", "sampling.n"]
+
+
+OLD = [
+    ({"seed": 0}, "seed is now three: seeds: { data: 0, classifiers: [0, 1], replicates: [0] }"),
+    ({"models": [{"name": "hw4", "network": "hw4", "epochs": [1]}]}, "models is now a mapping from names"),
+    (
+        {"experiments": {"quality": {"models": ["hw4"], "steps": [100], "starts": ["dip"], "passes": [0, 2]}}},
+        "experiments.quality is now a grid of axes: quality: { grid: { model: [...]",
+    ),
+    ({"experiments": {"evolution": {"models": ["hw4"], "steps": 1000}}}, "experiments.evolution is now a grid"),
+]
+
+
+@pytest.mark.parametrize(("overlay", "says"), OLD)
+def test_the_old_shape_is_refused_with_the_new_one(overlay, says):
+    with pytest.raises(UserError) as caught:
+        configuration.check(DEFAULT | overlay)
+    assert str(caught.value).startswith(f"config: {says}")
     assert "\n" not in str(caught.value)
 
 
+# --- grids and cells
+
+
+def cells(**axes: object) -> list[Cell]:
+    return grid.expand(DEFAULT, axes, "grid")
+
+
 def test_a_grid_is_the_product_of_its_lists():
-    grid = {"models": ["hw4", "hw4-sees"], "steps": [100, 500], "starts": ["noise", "dip"], "passes": [1, 2]}
-    cells = study.expand(DEFAULT, grid)
-    assert len(cells) == 2 * 2 * (1 + 2) == len(set(cells))
-    assert cells[0] == study.Cell("hw4", 80, "noise", 0, 100)
-    assert {cell.epochs for cell in cells} == {80}  # the largest budget, where none is named
+    found = cells(model=["hw4", "hw4-sees"], steps=[100, 500], start=["noise", "dip"], passes=[1, 2])
+    assert len(found) == 2 * 2 * (1 + 2) == len(set(found))
+    assert found[0] == Cell("hw4", 0, 80, "ema", "noise", None, "ancestral", False, 100, 100)
+    assert {cell.epochs for cell in found} == {80}  # the largest budget, where none is named
 
 
-def test_no_passes_is_the_noise_start_and_dip_alone_has_no_chain():
-    grid = {"models": ["hw4"], "steps": [100], "starts": ["dip"], "passes": [0, 2], "dip_alone": True}
-    assert study.expand(DEFAULT, grid) == [
-        study.Cell("hw4", 80, "noise", 0, 100),
-        study.Cell("hw4", 80, "dip", 2, 100),
-        study.Cell("none", 0, "dip", 2, 0),
+def test_what_is_left_out_has_its_default():
+    (cell,) = cells(model="hw4")
+    assert cell == Cell("hw4", 0, 80, "ema", "noise", None, "ancestral", False, 1000, 1000)
+    (cell,) = cells(model="hw4", start="dip", steps=500)
+    assert (cell.passes, cell.nfe) == (2, 500)
+    three = laid_over({"seeds": {"replicates": [0, 1, 5]}, "training": {"weights": "last"}})
+    found = grid.expand(three, {"model": "hw4", "epochs": "all"}, "grid")
+    assert [(cell.replicate, cell.epochs) for cell in found] == [(r, e) for r in (0, 1, 5) for e in (20, 40, 80)]
+    assert {cell.weights for cell in found} == {"last"}
+
+
+def test_what_does_not_apply_is_none_and_collapses():
+    found = cells(model=["hw4", "dip"], start=["noise", "dip"], steps=[100, 200], passes=[1, 2], sampler=["ddim"])
+    assert [cell for cell in found if cell.model == "dip"] == [
+        Cell("dip", 0, None, None, None, passes, None, None, None, None) for passes in (1, 2)
     ]
+    assert len(found) == 2 * (1 + 2) + 2
+    assert all((cell.passes is None) == (cell.start == "noise") for cell in found)
+
+
+def test_whether_passes_apply_is_said_by_the_start_and_by_no_prefix_of_its_name():
+    needing = {name for name in plugins.names("start") if grid.needs_dip(name)}
+    assert needing == {"dip", "dip-every-step"}
+    for name in plugins.names("start"):
+        assert (cells(model="hw4", start=name)[0].passes is not None) == (name in needing)
 
 
 def test_a_cell_is_its_path():
-    cells = study.all_cells(DEFAULT)
-    assert len({cell.path for cell in cells}) == len(cells)
-    assert study.Cell("hw4", 20, "dip", 3, 500).path == "hw4/epoch-0020/dip-p03/K0500"
+    every = study.cells(DEFAULT)
+    assert len({cell.path for cell in every}) == len(every)
+    assert cells(model="hw4", epochs=20, start="dip", passes=3, steps=500)[0].path == (
+        "hw4/r0/epoch-0020-ema/dip-p03/ancestral/K0500-nfe0500"
+    )
+    assert cells(model="hw4", sampler="ddim", clip_x0=True, nfe=50)[0].path == (
+        "hw4/r0/epoch-0080-ema/noise/ddim-clip/K1000-nfe0050"
+    )
+    assert cells(model="dip")[0].path == "dip/r0-p02"
+
+
+def test_no_two_points_have_one_path():
+    values = {
+        "model": ["hw4", "hw4-sees"],
+        "epochs": [20, 40],
+        "weights": ["last", "ema"],
+        "start": list(plugins.names("start")),
+        "passes": [1, 12],
+        "sampler": list(plugins.names("sampler")),
+        "clip_x0": [True, False],
+        "steps": [100, 1000],
+        "nfe": [1, 100],
+    }
+    found = cells(**values)
+    assert len({cell.path for cell in found}) == len(found) == len(set(found)) > 500
+
+
+def test_axes_have_what_paths_tables_and_figures_ask_of_them():
+    assert list(AXES) == [
+        "model",
+        "replicate",
+        "epochs",
+        "weights",
+        "start",
+        "passes",
+        "sampler",
+        "clip_x0",
+        "steps",
+        "nfe",
+    ]
+    cell = cells(model="hw4", start="dip")[0]
+    for axis, value in zip(AXES.values(), cell, strict=True):
+        assert axis.title and axis.label(value) and isinstance(axis.token(value), str)
+        assert axis.order(None) < axis.order(value)
+
+
+# --- plug-ins
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("def begin(context):\n    return 0\n", "a start must define start"),
+        ("def start(context, more):\n    return 0\n", "start takes one argument, the context: def start(context)"),
+        ("NEEDS = ('dop',)\ndef start(context):\n    return 0\n", "NEEDS is ('dop',); it must be a tuple of 'dip'"),
+        ("NEEDS = list('dip')\ndef start(context):\n    return 0\n", "NEEDS must be a literal constant"),
+        ("def start(context:\n", "not readable as Python"),
+    ],
+)
+def test_a_start_is_checked_when_planned(text, says, tmp_path, monkeypatch):
+    folder = tmp_path / "sampling/warm_starts"
+    folder.mkdir(parents=True)
+    (folder / "loud_noise.py").write_text(text)
+    monkeypatch.setattr(plugins.code, "PACKAGE", tmp_path)
+    problem = plugins.problem("start", "loud-noise")
+    assert problem.startswith(str(folder / "loud_noise.py")) and says in problem
+
+
+# --- the plan
+
+
+def planned(config: dict, stage: str) -> dict:
+    found = plan.plan(study.read(config), plan.Machine("torch", "torch", 8, "torch"))
+    return {job.name: job for job in found if job.stage == stage}
+
+
+def test_trainings_follow_from_the_cells():
+    overlay = {"models": {"hw4-dip": None}, "timing": None, "seeds": {"replicates": [0, 3]}}
+    overlay["experiments"] = dict.fromkeys(DEFAULT["experiments"])
+    overlay["experiments"]["mine"] = {"grid": {"model": "hw4", "epochs": [20, 80], "replicate": 3}}
+    found = planned(laid_over(overlay), "train")
+    assert list(found) == ["hw4/r3/epoch-0020", "hw4/r3/epoch-0080"]  # not 40, not hw4-sees, not replicate 0
+    assert found["hw4/r3/epoch-0080"].hints["build_on"] == "models/hw4/r3/epoch-0020"
+    assert found["hw4/r3/epoch-0080"].settings | {"epochs": 20} == found["hw4/r3/epoch-0020"].settings
+
+
+def test_two_kinds_of_weights_are_one_trajectory():
+    both = laid_over(asked("quality", weights=["last", "ema"]) | {"experiments": {"quality": {"show": None}}})
+    both["experiments"]["quality"] = {"grid": both["experiments"]["quality"]["grid"] | {"weights": ["last", "ema"]}}
+    assert planned(both, "train").keys() == planned(DEFAULT, "train").keys()
+    assert len(planned(both, "sample")) > len(planned(DEFAULT, "sample"))
+
+
+def test_every_job_comes_after_what_it_reads():
+    made = set()
+    for job in plan.plan(study.read(DEFAULT), plan.Machine("torch", "torch", 8, "torch")):
+        assert set(job.reads) <= made, job
+        assert not set(job.outputs.values()) & made
+        made |= set(job.outputs.values())
+
+
+def test_what_shapes_a_sample_and_what_does_not():
+    """n and backend do; where a result goes and which other cells there are do not."""
+    name = "hw4/r0/epoch-0080-ema/noise/ancestral/K0200-nfe0200"
+    base = planned(DEFAULT, "sample")[name]
+    assert planned(laid_over(asked("quality", steps=[200])), "sample")[name] == base
+    assert planned(laid_over({"study": "other"}), "sample")[name] == base
+    assert planned(laid_over({"sampling": {"n": 64}}), "sample")[name].settings == base.settings | {"n": 64}
+    assert base.inputs.keys() == {"data", "weights"}
 
 
 # --- study B
 
-DCGAN = {"name": "dcgan", "network": "dcgan", "epochs": [1, 3]}
-IMVFX = {"name": "imvfx", "network": "imvfx", "width": 8, "epochs": [2, 5]}
-BOTH = {"models": [IMVFX, DCGAN], "timing": None}
-INTERPOLATION = {
-    "models": ["imvfx", "dcgan"],
-    "paths": ["linear", "spherical"],
-    "samplers": ["ancestral", "ddim"],
-    "noise": ["shared", "independent"],
-    "steps": 1000,
-    "ddim_steps": 50,
-    "pairs": 4,
-    "points": 7,
-}
-B = BOTH | {
-    "experiments": dict.fromkeys(study.EXPERIMENTS)
-    | {"evolution": {"models": ["imvfx", "dcgan"], "steps": 900}, "interpolation": INTERPOLATION}
+B = {
+    "models": dict.fromkeys(DEFAULT["models"])
+    | {
+        "imvfx": {"network": "imvfx", "width": 8, "epochs": [2, 5]},
+        "dcgan": {"network": "dcgan", "epochs": [1, 3]},
+    },
+    "timing": None,
+    "experiments": dict.fromkeys(DEFAULT["experiments"])
+    | {
+        "evolution": {"grid": {"model": ["imvfx", "dcgan"], "epochs": "all", "steps": 900}},
+        "interpolation": {
+            "models": ["imvfx", "dcgan"],
+            "paths": ["linear", "spherical"],
+            "samplers": ["ancestral", "ddim"],
+            "noise": ["shared", "independent"],
+            "steps": 1000,
+            "ddim_steps": 50,
+            "pairs": 4,
+            "points": 7,
+        },
+    },
 }
 
 
 @pytest.mark.parametrize(
     ("overlay", "says"),
     [
-        ({"models": [DCGAN | {"dip_passes": 2}]}, "models.0.dip_passes: DIP inside training is for the U-Nets"),
-        ({"models": [IMVFX | {"network": "hw4"}]}, "models.0.width: the network hw4 has one width"),
-        ({"data": {"image_size": 20}}, "models.1.network: a dcgan cannot take data.image_size 20; 16, 28, 32, 64, 128"),
-        ({"timing": laid_over({"model": "dcgan"}, DEFAULT["timing"])}, "timing.model: 'dcgan' is not among the U-Nets"),
-        (
-            {"experiments": {"steps": laid_over({"models": ["dcgan"]}, DEFAULT["experiments"]["steps"])}},
-            "experiments.steps.models: 'dcgan' is a dcgan, which only evolution and interpolation take",
-        ),
+        ({"models": {"dcgan": {"dip_passes": 2}}}, "models.dcgan.dip_passes: DIP inside training is for the U-Nets"),
+        ({"models": {"imvfx": {"network": "hw4"}}}, "models.imvfx.width: the network hw4 has one width"),
+        ({"data": {"image_size": 20}}, "dcgan.network: a dcgan cannot take data.image_size 20; 16, 28, 32, 64, 128"),
+        ({"timing": DEFAULT["timing"] | {"model": "dcgan"}}, "timing.model: 'dcgan' is not among the U-Nets"),
         ({"experiments": {"evolution": None}}, "experiments has interpolation alone, which makes no cells"),
-        (
-            {"experiments": {"evolution": {"epochs": {"imvfx": [3]}}}},
-            "experiments.evolution.epochs: 3 is not among the epochs of model 'imvfx' ([2, 5])",
-        ),
-        ({"experiments": {"evolution": {"epochs": {"gan": [1]}}}}, "evolution.epochs: 'gan' is not among its models"),
-        (
-            {"experiments": {"evolution": {"models": ["gan"]}}},
-            "experiments.evolution.models: 'gan' is not among models",
-        ),
-        ({"experiments": {"interpolation": {"noise": ["none"]}}}, "interpolation.noise.0 is 'none'; it must be one of"),
+        (asked("evolution", epochs=[3]), "evolution.grid.epochs: 3 is not among the epochs of model 'imvfx' ([2, 5])"),
+        (asked("evolution", model=["gan"]), "experiments.evolution.grid.model: 'gan' is unknown"),
+        ({"experiments": {"interpolation": {"models": ["gan"]}}}, "experiments.interpolation.models: 'gan' is unknown"),
+        ({"experiments": {"interpolation": {"noise": ["none"]}}}, "interpolation.noise.0 is 'none'; known are shared"),
         ({"experiments": {"interpolation": {"points": 2}}}, "interpolation.points is 2; it must be at least 3"),
-        (
-            {"training": {"lr_schedule": "linear"}},
-            "training.lr_schedule is 'linear'; it must be one of constant, cosine",
-        ),
+        ({"training": {"lr_schedule": "linear"}}, "training.lr_schedule is 'linear'; known are constant, cosine"),
         ({"gan": {"batch_size": 1}}, "gan.batch_size is 1; it must be at least 2"),
     ],
 )
 def test_mistakes_of_study_b(overlay, says):
     config = laid_over(B)
-    study.check(config, SCHEMA)
+    configuration.check(config)
     with pytest.raises(UserError) as caught:
-        study.check(laid_over(overlay, config), SCHEMA)
+        configuration.check(laid_over(overlay, config))
     assert says in str(caught.value)
 
 
 def test_evolution_has_every_budget_of_each_model():
-    assert [cell.path for cell in study.all_cells(laid_over(B))] == [
-        "imvfx/epoch-0002/noise-p00/K0900",
-        "imvfx/epoch-0005/noise-p00/K0900",
-        "dcgan/epoch-0001/noise-p00/K0000",
-        "dcgan/epoch-0003/noise-p00/K0000",
+    assert [cell.path for cell in study.cells(laid_over(B))] == [
+        "imvfx/r0/epoch-0002-ema/noise/ancestral/K0900-nfe0900",
+        "imvfx/r0/epoch-0005-ema/noise/ancestral/K0900-nfe0900",
+        "dcgan/r0/epoch-0001",
+        "dcgan/r0/epoch-0003",
     ]
 
 
-def test_evolution_s_own_epochs_are_chosen_by_model():
-    config = laid_over({"experiments": {"evolution": {"epochs": {"dcgan": [3]}}}}, laid_over(B))
-    study.check(config, SCHEMA)
-    assert [cell.path.rsplit("/", 2)[0] for cell in study.all_cells(config)] == [
-        "imvfx/epoch-0002",
-        "imvfx/epoch-0005",
-        "dcgan/epoch-0003",
-    ]
-
-
-def test_widths_are_a_choice_where_the_networks_say_so():
-    from ddpm_dip.networks.unet import PLANS
-
-    assert set(study.HAVE_WIDTH) == {name for name, plan in PLANS.items() if plan.width_is_free} | {"dcgan"}
+def test_under_a_cosine_no_budget_builds_on_another():
+    jobs = planned(laid_over({"training": {"lr_schedule": "cosine"}}, laid_over(B)), "train")
+    lower = {name: job.hints["build_on"] for name, job in jobs.items()}
+    assert lower["imvfx/r0/epoch-0005"] is None and lower["dcgan/r0/epoch-0003"] == "models/dcgan/r0/epoch-0001"
 
 
 def test_interpolations_are_those_that_differ():
-    found = study.interpolations(laid_over(B))
+    found = study.read(laid_over(B)).interpolations
     assert [path for path in found if "linear" in path] == [
-        "imvfx/epoch-0005/ancestral-linear-shared",
-        "imvfx/epoch-0005/ancestral-linear-independent",
-        "imvfx/epoch-0005/ddim-linear-none",
-        "dcgan/epoch-0003/gan-linear-none",
+        "imvfx/r0/epoch-0005/ancestral-linear-shared",
+        "imvfx/r0/epoch-0005/ancestral-linear-independent",
+        "imvfx/r0/epoch-0005/ddim-linear",
+        "dcgan/r0/epoch-0003/linear",
     ]
     assert len(found) == 8
-    assert [found[f"imvfx/epoch-0005/{name}"]["steps"] for name in ("ancestral-linear-shared", "ddim-linear-none")] == [
-        1000,
-        50,
-    ]
-
-
-def test_the_sizes_of_a_dcgan_are_the_network_s():
-    from ddpm_dip.networks import dcgan
-
-    assert tuple(dcgan.FIRST) == study.GAN_SIZES
+    steps = [found[f"imvfx/r0/epoch-0005/{name}"]["steps"] for name in ("ancestral-linear-shared", "ddim-linear")]
+    assert steps == [1000, 50]

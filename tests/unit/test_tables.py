@@ -1,5 +1,4 @@
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -8,122 +7,160 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import jobfile
 import made_study
 
-from ddpm_dip import files, tables
-from ddpm_dip.errors import UserError
+from ddpm_dip.evaluation.metrics import METRICS
+from ddpm_dip.jobs import files
+from ddpm_dip.jobs.errors import UserError
+from ddpm_dip.report import labels, tables
+from ddpm_dip.study import AXES
 
-SCRIPT = Path(__file__).resolve().parents[2] / "workflow/scripts/tables.py"
 
-
-def run(*arguments):
-    return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+def run(folder, table, parts):
+    """The script on these files, which it names relative to the study's folder."""
+    names = [str(Path(part).relative_to(folder)) for part in parts]
+    job = jobfile.write(folder, "tables", {"table": table}, {"parts": names}, {"table": f"tables/{table}.csv"}, table)
+    return jobfile.script("tables", job)
 
 
 def records(*cells):
     return {f"{i}.json": made_study.metrics(cell) for i, cell in enumerate(cells)}
 
 
-def test_cells_have_two_rows_each_in_the_fixed_columns_and_order():
-    dip_alone = made_study.cell("", None, "dip", 2, "none", 0)
-    table = tables.cells(records(made_study.cell("hw4", steps=900), made_study.cell("hw4", steps=100), dip_alone))
-    assert list(table.columns) == [
-        "dataset",
+def test_cells_have_two_rows_each_with_a_column_an_axis_and_a_metric_in_the_axes_order():
+    points = made_study.cell("hw4", steps=900), made_study.cell("hw4", steps=100), made_study.dip_alone()
+    table = tables.cells(records(*points))
+    assert list(table.columns) == [*AXES, "n", "display", *METRICS]
+    assert [*AXES] == [
         "model",
+        "replicate",
         "epochs",
         "weights",
         "start",
         "passes",
         "sampler",
-        "steps",
         "clip_x0",
-        "seed",
-        "n",
-        "n_reference",
-        "display",
-        "fd_classifier",
-        "fd_classifier_sd",
-        "fd_classifier_floor",
-        "fid_inception",
-        "fid_inception_floor",
-        "tone_sd",
-        "image_mean_sd",
+        "steps",
+        "nfe",
     ]
-    assert table["model"].tolist() == ["", "", "hw4", "hw4", "hw4", "hw4"]
-    assert table["steps"].tolist() == [0, 0, 100, 100, 900, 900]
+    assert table["model"].tolist() == ["dip", "dip", "hw4", "hw4", "hw4", "hw4"]
+    assert table["steps"].tolist() == [None, None, 100, 100, 900, 900]
     assert table["display"].tolist() == ["clamp", "minmax"] * 3
 
 
-def test_what_was_not_computed_is_empty_in_the_file():
-    table = tables.cells(records(made_study.cell("", None, "dip", 2, "none", 0)))
+def test_what_does_not_apply_or_was_not_computed_is_empty_in_the_file():
+    table = tables.cells(records(made_study.dip_alone()))
     first = table.to_csv(index=False).splitlines()[1].split(",")
     row = dict(zip(tables.CELL_COLUMNS, first, strict=True))
-    assert row["fid_inception"] == row["model"] == row["epochs"] == ""
-    assert row["clip_x0"] == "False" and row["n"] == "256"
+    assert row["fid_inception"] == row["epochs"] == row["start"] == row["clip_x0"] == row["steps"] == row["nfe"] == ""
+    assert row["model"] == "dip" and row["passes"] == "2" and row["n"] == "256"
 
 
 def test_whole_numbers_stay_whole_when_some_are_missing():
-    table = tables.cells(records(made_study.cell(), made_study.cell("", None, "dip", 2, "none", 0)))
-    assert ",20,last," in table.to_csv(index=False)
+    table = tables.cells(records(made_study.cell(), made_study.dip_alone()))
+    assert ",20,last," in table.to_csv(index=False) and ".0,last" not in table.to_csv(index=False)
 
 
 def test_a_metrics_file_without_a_key_is_named():
-    broken = records(made_study.cell())
-    del broken["0.json"]["displays"]["clamp"]
-    with pytest.raises(UserError, match="0.json.*clamp"):
-        tables.cells(broken)
+    for display, metric in (("clamp", None), ("minmax", "tone_sd")):
+        broken = records(made_study.cell())
+        shown = broken["0.json"]["displays"]
+        del (shown if metric is None else shown[display])[metric or display]
+        with pytest.raises(UserError, match=f"0.json.*{metric or display}"):
+            tables.cells(broken)
 
 
-def test_reading_cells_back_adds_variant_and_arm(tmp_path):
-    clipped = {**made_study.cell(), "clip_x0": True, "weights": "ema"}
-    tables.cells(records(clipped, made_study.cell("", None, "dip", 2, "none", 0))).to_csv(
-        tmp_path / "c.csv", index=False
+def test_cells_come_back_as_they_were_with_their_paths_and_floors(tmp_path):
+    clipped = made_study.cell(weights="ema", clip_x0=True, start="dip", passes=3, sampler="ddim", steps=900, nfe=20)
+    odd = made_study.cell("007", replicate=2), made_study.cell("True"), made_study.cell("NA")  # names, and no numbers
+    points = [clipped, made_study.dip_alone(), made_study.gan(), *odd]
+    tables.cells(records(*points)).to_csv(tmp_path / "c.csv", index=False)
+    made_study.floors(floor=5.5).to_csv(tmp_path / "f.csv", index=False)
+    table = tables.read_cells(tmp_path / "c.csv", tmp_path / "f.csv")
+    back = [{axis: row[axis] for axis in AXES} for row in tables.rows_of(table)[::2]]
+    assert sorted(back, key=str) == sorted(points, key=str)
+    assert all(
+        type(a) is type(b)
+        for row in back
+        for a, b in zip(row.values(), points[points.index(row)].values(), strict=True)
     )
-    table = tables.read_cells(tmp_path / "c.csv")
-    assert set(table["variant"]) == {"", "hw4, EMA, x0 clipped"}
-    assert set(table["arm"]) == {"noise", "dip-alone"}
+    assert set(table["fd_classifier_floor"]) == {5.5} and table["fid_inception_floor"].isna().all()
+    assert "dip/r0-p02" in set(table["path"]) or "dip/r0/p02" in set(table["path"])
+    assert len(tables.rows_of(table, [table["path"][0]])) == 2
+    assert tables.read_cells(tmp_path / "c.csv")["fd_classifier_floor"].isna().all()
 
 
-def test_script_takes_a_list_of_files_from_a_file(tmp_path):
+def test_a_floor_is_that_of_its_net_display_and_number_of_samples():
+    table = tables.cells({"a": made_study.metrics(made_study.cell(), n=64)})
+    floors = made_study.floors(n=64)
+    floors["floor"] = range(len(floors))
+    joined = tables.with_floors(table, floors)
+    for row in tables.rows_of(joined):
+        for metric, net in tables.DISTANCES.items():
+            same = floors[(floors["features"] == net) & (floors["display"] == row["display"])]["floor"].tolist()
+            assert same == [row[f"{metric}_floor"]] or (not same and net == "inception")
+    assert tables.with_floors(table, made_study.floors(n=65))["fd_classifier_floor"].isna().all()
+
+
+def test_words_for_a_cell():
+    clipped = made_study.cell(weights="ema", clip_x0=True, sampler="ddim", steps=1000, nfe=50)
+    assert labels.name(clipped) == "hw4, EMA weights, 20 epochs, DDIM, x0 clipped, K = 1000, 50 evaluations"
+    assert (
+        labels.name(made_study.cell(replicate=1, start="dip", passes=2))
+        == "hw4, replicate 1, 20 epochs, DIP(2)+DDPM, K = 500"
+    )
+    assert labels.name(made_study.dip_alone()) == "DIP(2) alone"
+    assert labels.name(made_study.gan()) == "dcgan, 50 epochs, DCGAN"
+    assert labels.arm(made_study.cell(start="loud-noise")) == "loud noise+DDPM"
+    assert labels.words(["start", "passes"], made_study.cell(start="dip-every-step", passes=2)) == "DIP(2) every step"
+    assert labels.words(["passes"], made_study.cell()) == "noise (0)"
+    assert labels.words(["sampler", "clip_x0"], clipped) == "ddim, x0 clipped"
+    assert labels.variant("hw4", "last") == "hw4" and labels.variant("hw4", "ema") == "hw4, EMA weights"
+
+
+def test_script_gathers_records_and_says_what_was_not_computed(tmp_path):
     paths = []
-    for index, cell in enumerate(made_study.all_cells()):
-        paths.append(tmp_path / f"{index}.json")
-        paths[-1].write_text(json.dumps(made_study.metrics(cell)))
-    (tmp_path / "list").write_text("\n".join(map(str, paths)) + "\n")
-    result = run("cells", "--metrics", f"@{tmp_path / 'list'}", "--output", tmp_path / "cells.csv")
+    for index, cell in enumerate(made_study.points_of(made_study.study_a())):
+        paths.append(tmp_path / f"metrics/{index}.json")
+        files.write_json(paths[-1], made_study.metrics(cell))
+    result = run(tmp_path, "cells", paths)
     assert result.returncode == 0, result.stderr
-    assert len(pd.read_csv(tmp_path / "cells.csv")) == 2 * len(paths)
-    provenance = json.loads((tmp_path / "cells.csv.provenance.json").read_text())
-    assert len(provenance["inputs"]) == len(paths)
-    assert provenance["not_computed"] == {"fid_inception": ["the Inception weights are not there"]}
+    assert len(pd.read_csv(tmp_path / "tables/cells.csv")) == 2 * len(paths)
+    record = json.loads((tmp_path / "tables/cells.csv.provenance.json").read_text())
+    assert len(record["read"]) == len(paths)
+    assert record["not_computed"] == {"fid_inception": ["the Inception weights are not there"]}
 
 
 def test_script_joins_losses_and_timings(tmp_path):
-    for model, epochs in (("hw4-sees", 3), ("hw4", 2)):
-        (tmp_path / f"{model}.csv").write_text(made_study.loss_rows(model, epochs))
-    losses = [tmp_path / "hw4-sees.csv", tmp_path / "hw4.csv"]
-    assert run("training", "--losses", *losses, "--output", tmp_path / "training.csv").returncode == 0
-    table = pd.read_csv(tmp_path / "training.csv")
-    assert list(table.columns) == ["model", "epoch", "loss", "seconds"]
-    assert list(zip(table["model"], table["epoch"], strict=True)) == [
-        ("hw4", 1),
-        ("hw4", 2),
-        ("hw4-sees", 1),
-        ("hw4-sees", 2),
-        ("hw4-sees", 3),
+    for model, epochs, replicate in (("hw4-sees", 3, 0), ("hw4", 2, 1), ("hw4", 1, 0)):
+        (tmp_path / f"{model}-{replicate}.csv").write_text(made_study.loss_rows(model, epochs, replicate))
+    losses = sorted(tmp_path.glob("*.csv"), reverse=True)
+    assert run(tmp_path, "training", losses).returncode == 0
+    table = pd.read_csv(tmp_path / "tables/training.csv")
+    assert list(table.columns) == ["model", "replicate", "epoch", "loss", "seconds"]
+    assert table[["model", "replicate", "epoch"]].values.tolist() == [
+        ["hw4", 0, 1],
+        ["hw4", 1, 1],
+        ["hw4", 1, 2],
+        ["hw4-sees", 0, 1],
+        ["hw4-sees", 0, 2],
+        ["hw4-sees", 0, 3],
     ]
 
     (tmp_path / "a.csv").write_text(made_study.timing_rows())
-    assert run("timing", "--timings", tmp_path / "a.csv", "--output", tmp_path / "timing.csv").returncode == 0
-    assert list(pd.read_csv(tmp_path / "timing.csv").columns) == tables.TIMING_COLUMNS
+    assert run(tmp_path, "timing", [tmp_path / "a.csv"]).returncode == 0
+    assert list(pd.read_csv(tmp_path / "tables/timing.csv").columns) == tables.TIMING_COLUMNS
 
 
 def test_script_names_a_wrong_file_without_a_traceback(tmp_path):
-    (tmp_path / "wrong.csv").write_text("model,epoch\nhw4,1\n")
-    result = run("training", "--losses", tmp_path / "wrong.csv", "--output", tmp_path / "out.csv")
+    (tmp_path / "wrong.csv").write_text("model,replicate,epoch\nhw4,0,1\n")
+    result = run(tmp_path, "training", [tmp_path / "wrong.csv"])
     assert result.returncode == 1
     assert result.stderr.startswith("error: ") and "wrong.csv" in result.stderr and "loss" in result.stderr
-    assert not (tmp_path / "out.csv").exists()
+    assert not (tmp_path / "tables/training.csv").exists()
+    result = run(tmp_path, "trainings", [tmp_path / "wrong.csv"])
+    assert result.returncode == 1 and "settings.table is 'trainings'; right is one of cells" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -144,14 +181,14 @@ def test_script_names_a_wrong_file_without_a_traceback(tmp_path):
     ],
 )
 def test_compact_numbers(value, text):
-    assert tables.compact(value) == text
+    assert labels.compact(value) == text
 
 
 # --- study B
 
 
 def test_interpolation_has_a_row_a_pair_display_and_space():
-    table = tables.interpolation({"a": made_study.between("gan"), "b": made_study.between("ddim", path="spherical")})
+    table = tables.interpolation({"b": made_study.between("ddim", path="spherical"), "a": made_study.between(None)})
     assert list(table.columns) == [*tables.INTERPOLATION_COLUMNS, *(f"step_{i}" for i in range(1, 5))]
     assert len(table) == 2 * 2 * 2 * made_study.PAIRS
     for row in table.itertuples():
@@ -159,43 +196,52 @@ def test_interpolation_has_a_row_a_pair_display_and_space():
         assert row.path_length == pytest.approx(sum(steps))
         assert row.path_ratio == pytest.approx(row.path_length / row.end_to_end)
         assert row.largest_share == pytest.approx(max(steps) / row.path_length)
-    assert list(table["sampler"].unique()) == ["gan", "ddim"]
+    assert list(table["sampler"].unique()) == [None, "ddim"] and set(table["noise"]) == {None}
+
+
+def test_interpolation_comes_back_with_none_for_what_does_not_apply(tmp_path):
+    table = tables.interpolation({str(index): record for index, record in enumerate(made_study.ways())})
+    table.to_csv(tmp_path / "i.csv", index=False)
+    back = tables.read("interpolation", tmp_path / "i.csv")
+    keys = tables.INTERPOLATION_KEYS
+    assert back[keys].values.tolist() == table[keys].values.tolist()
+    assert set(back["noise"]) == {None, "shared", "independent"} and "none" not in (tmp_path / "i.csv").read_text()
 
 
 def test_interpolation_names_a_file_that_lacks_something():
-    record = made_study.between("gan")
+    record = made_study.between(None)
     del record["measures"][0]["path_ratio"]
     with pytest.raises(UserError, match="bad.json: a file of measures without 'path_ratio'"):
         tables.interpolation({"bad.json": record})
 
 
-def test_an_interpolation_that_diverged_leaves_no_rows_but_the_columns():
+def test_an_interpolation_that_diverged_leaves_no_rows_but_the_columns(tmp_path):
     table = tables.interpolation({"a": made_study.between("ddim") | {"measures": []}})
     assert list(table.columns) == tables.INTERPOLATION_COLUMNS and table.empty
+    table.to_csv(tmp_path / "i.csv", index=False)
+    assert tables.read("interpolation", tmp_path / "i.csv").empty
 
 
-def test_evolution_and_gan_training_by_the_script(tmp_path):
-    for index, record in enumerate(made_study.evolution_cells()):
-        files.write_json(tmp_path / f"{index}.json", made_study.metrics(record))
-    inputs = sorted(tmp_path.glob("*.json"))
-    done = run("evolution", "--metrics", *inputs, "--output", tmp_path / "evolution.csv")
+def test_epochs_of_a_dcgan_and_gan_training_by_the_script(tmp_path):
+    paths = []
+    for index, point in enumerate(made_study.points_of(made_study.study_b())):
+        paths.append(tmp_path / f"{index}.json")
+        files.write_json(paths[-1], made_study.metrics(point))
+    done = run(tmp_path, "cells", paths)
     assert done.returncode == 0, done.stderr
-    table = tables.read_cells(tmp_path / "evolution.csv")
-    assert len(table) == 2 * len(inputs)
-    assert set(table.loc[table["model"] == "dcgan", "arm"]) == {"gan"}
-    for name, part in (("b", 2), ("a", 1)):
-        text = "model,epoch,loss_d,loss_g,seconds\n" + "".join(
-            f"{name},{e},1.0,0.{e},2.0\n" for e in range(1, part + 1)
-        )
-        (tmp_path / f"{name}.csv").write_text(text)
-    inputs = [tmp_path / "b.csv", tmp_path / "a.csv"]
-    done = run("gan_training", "--losses", *inputs, "--output", tmp_path / "gan.csv")
+    table = tables.read_cells(tmp_path / "tables/cells.csv")
+    assert len(table) == 2 * len(paths)
+    assert {labels.arm_of(row) for row in tables.rows_of(table) if row["model"] == "dcgan"} == {labels.ONE_STEP}
+    for name, epochs in (("b", 2), ("a", 1)):
+        (tmp_path / f"{name}.csv").write_text(made_study.gan_loss_rows(name, epochs))
+    done = run(tmp_path, "gan_training", [tmp_path / "b.csv", tmp_path / "a.csv"])
     assert done.returncode == 0, done.stderr
-    assert pd.read_csv(tmp_path / "gan.csv")[["model", "epoch"]].values.tolist() == [["a", 1], ["b", 1], ["b", 2]]
+    table = pd.read_csv(tmp_path / "tables/gan_training.csv")
+    assert table[["model", "replicate", "epoch"]].values.tolist() == [["a", 0, 1], ["b", 0, 1], ["b", 0, 2]]
 
 
 def test_the_distance_to_judge_by_is_the_classifier_s_or_else_the_fid():
     table = tables.cells(records(made_study.cell("hw4")))
-    assert tables.distance(table) == ("fd_classifier", "fd_classifier_floor")
+    assert tables.distance(table) == "fd_classifier"
     table["fd_classifier"] = float("nan")
-    assert tables.distance(table) == ("fid_inception", "fid_inception_floor")
+    assert tables.distance(table) == "fid_inception"

@@ -8,20 +8,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import made_study
 
-from ddpm_dip import tables
-from ddpm_dip.verdicts import AGREES, DISAGREES, NOT_DECIDED, closer, settle, shorter, tally, verdicts
+from ddpm_dip.report import tables
+from ddpm_dip.report.verdicts import AGREES, DISAGREES, NOT_DECIDED, closer, settle, shorter, tally, usual, verdicts
 
 
-def cells(tmp_path, rows, floor=5.0):
-    """A cells table from (cell, distance) pairs, the same under both displays."""
+def all_cells(rows, floor=5.0):
+    """A table of cells from (cell, distance) pairs, the same under both displays, with floors."""
     records = {}
     for index, (cell, distance) in enumerate(rows):
         record = made_study.metrics(cell)
         for shown in record["displays"].values():
-            shown.update(fd_classifier=distance, fd_classifier_floor=floor)
+            shown.update(fd_classifier=distance)
         records[str(index)] = record
-    tables.cells(records).to_csv(tmp_path / "cells.csv", index=False)
-    return tables.read_cells(tmp_path / "cells.csv")
+    return tables.with_floors(tables.cells(records), made_study.floors(floor=floor))
+
+
+def cells(rows, floor=5.0):
+    """What the verdicts take of it."""
+    return usual(all_cells(rows, floor), {})
 
 
 def timing(rows):
@@ -103,8 +107,8 @@ def test_tally_says_when_comparisons_point_both_ways():
     assert tally([1, -1]).endswith("pointing both ways")
 
 
-def test_every_claim_has_one_verdict_even_without_any_cell(tmp_path):
-    empty = cells(tmp_path, [noise(100, 10)]).iloc[:0]
+def test_every_claim_has_one_verdict_even_without_any_cell():
+    empty = cells([noise(100, 10)]).iloc[:0]
     result = verdicts(empty)
     assert [v.claim for v in result if " " not in v.claim] == [f"A{i}" for i in range(1, 10)]
     assert all(v.verdict == NOT_DECIDED for v in result)
@@ -119,84 +123,116 @@ def test_every_claim_has_one_verdict_even_without_any_cell(tmp_path):
         ({200: (40, 41), 500: (30, 29)}, NOT_DECIDED),
     ],
 )
-def test_better_quality_at_the_same_k(tmp_path, distances, word):
+def test_better_quality_at_the_same_k(distances, word):
     rows = [row for k, (plain, start) in distances.items() for row in (noise(k, plain), dip(k, start))]
-    found = verdict("A4", cells(tmp_path, rows))
+    found = verdict("A4", cells(rows))
     assert found.verdict == word
     assert any("K = 200" in line for line in found.cases[0].evidence)
 
 
-def test_only_the_largest_budget_counts_for_quality(tmp_path):
+def test_other_samplers_weights_and_clipping_do_not_disturb_a_verdict():
+    rows = [noise(200, 90), dip(200, 20)]
+    found = verdicts(cells(rows))
+    others = [
+        {"sampler": "ddim"},
+        {"sampler": "ancestral-small"},
+        {"nfe": 20},
+        {"weights": "ema"},
+        {"clip_x0": True},
+        {"sampler": "ddim", "nfe": 20, "weights": "ema", "clip_x0": True},
+    ]
+    rows += [(made_study.cell(steps=200, **other), 1.0) for other in others]
+    config = {"training": {"weights": "last"}, "sampling": {"clip_x0": False}}
+    assert verdicts(usual(all_cells(rows), config)) == found
+
+
+def test_the_study_s_own_weights_and_clipping_are_what_counts():
+    own = {"weights": "ema", "clip_x0": True}
+    rows = [(made_study.cell(steps=200, **own), 90), dip(200, 20, **own), noise(200, 1)]
+    config = {"training": {"weights": "ema"}, "sampling": {"clip_x0": True}}
+    found = verdict("A4", usual(all_cells(rows), config))
+    assert found.verdict == AGREES and found.cases[0].where == "hw4, EMA weights, minmax, DIP(2)+DDPM"
+
+
+def test_replicates_count_by_their_mean():
+    rows = [(made_study.cell(steps=200, replicate=r), d) for r, d in enumerate((60, 120))]
+    rows += [(made_study.cell(start="dip", passes=2, steps=200, replicate=r), d) for r, d in enumerate((100, 20))]
+    found = verdict("A4", cells(rows))
+    assert found.verdict == AGREES and found.cases[0].evidence == ["K = 200: 60 against 90 (closer)"]
+    assert found.cases[0].signs == [1]
+
+
+def test_only_the_largest_budget_counts_for_quality():
     rows = [noise(200, 40), dip(200, 90), (made_study.cell(epochs=5, steps=200), 900), dip(200, 10, epochs=5)]
-    assert verdict("A4", cells(tmp_path, rows)).verdict == DISAGREES
+    assert verdict("A4", cells(rows)).verdict == DISAGREES
 
 
-def test_the_free_mean_image_start_is_a_control_of_its_own(tmp_path):
+def test_the_free_mean_image_start_is_a_control_of_its_own():
     rows = [noise(200, 90), dip(200, 60), (made_study.cell(start="mean-image", steps=200), 20)]
-    table = cells(tmp_path, rows)
+    table = cells(rows)
     assert verdict("A4", table).verdict == AGREES
     assert verdict("A4 control", table).verdict == DISAGREES
 
 
-def test_time_grows_with_k(tmp_path):
-    table = cells(tmp_path, [noise(100, 10)])
+def test_time_grows_with_k():
+    table = cells([noise(100, 10)])
     assert verdict("A1", table, timing([("ddpm", 100, 1), ("ddpm", 200, 2), ("ddpm", 300, 3)])).verdict == AGREES
     assert verdict("A1", table, timing([("ddpm", 100, 1), ("ddpm", 200, 1.01)])).verdict == NOT_DECIDED
     assert verdict("A1", table, timing([("ddpm", 100, 2), ("ddpm", 200, 1)])).verdict == DISAGREES
 
 
 @pytest.mark.parametrize(("alone", "word"), [(0.001, AGREES), (0.05, NOT_DECIDED), (0.3, DISAGREES)])
-def test_cost_of_passes_from_their_own_time(tmp_path, alone, word):
-    table = cells(tmp_path, [noise(100, 10)])
+def test_cost_of_passes_from_their_own_time(alone, word):
+    table = cells([noise(100, 10)])
     times = timing([("ddpm", 100, 1), ("dip+ddpm", 100, 1 + alone), ("dip", 0, alone)])
     assert verdict("A2", table, times).verdict == word
 
 
-def test_cost_of_passes_from_a_noisy_difference_is_not_decided(tmp_path):
+def test_cost_of_passes_from_a_noisy_difference_is_not_decided():
     times = timing([("ddpm", 100, 1), ("dip+ddpm", 100, 1.03)])
-    assert verdict("A2", cells(tmp_path, [noise(100, 10)]), times).verdict == NOT_DECIDED
+    assert verdict("A2", cells([noise(100, 10)]), times).verdict == NOT_DECIDED
 
 
 TIMES = [(m, k, k / 100 * (1.001 if m == "dip+ddpm" else 1)) for m in ("ddpm", "dip+ddpm") for k in (100, 300, 500)]
 
 
-def test_quality_in_less_time_where_dip_needs_fewer_steps(tmp_path):
+def test_quality_in_less_time_where_dip_needs_fewer_steps():
     rows = [noise(100, 400), noise(300, 200), noise(500, 30), dip(100, 28), dip(300, 27), dip(500, 26)]
-    found = verdict("A5", cells(tmp_path, rows), timing(TIMES))
+    found = verdict("A5", cells(rows), timing(TIMES))
     assert found.verdict == AGREES
     assert any("DDPM K = 500, 5 s; DIP + DDPM K = 100, 1 s" in line for line in found.cases[0].evidence)
 
 
-def test_quality_in_less_time_fails_where_the_same_k_is_needed_or_dip_never_gets_there(tmp_path):
+def test_quality_in_less_time_fails_where_the_same_k_is_needed_or_dip_never_gets_there():
     rows = [noise(100, 400), noise(300, 30), noise(500, 10), dip(100, 420), dip(300, 31), dip(500, 29)]
-    found = verdict("A5", cells(tmp_path, rows), timing(TIMES))
+    found = verdict("A5", cells(rows), timing(TIMES))
     assert found.verdict == DISAGREES
     assert any("DIP + DDPM never" in line for line in found.cases[0].evidence)
 
 
-def test_quality_in_less_time_needs_times(tmp_path):
-    assert verdict("A5", cells(tmp_path, [noise(100, 400), dip(100, 28)])).cases == []
+def test_quality_in_less_time_needs_times():
+    assert verdict("A5", cells([noise(100, 400), dip(100, 28)])).cases == []
 
 
-def test_few_passes(tmp_path):
+def test_few_passes():
     rows = [noise(100, 300), dip(100, 40, 1), dip(100, 41, 2), dip(100, 80, 10), dip(100, 200, 50)]
-    found = verdict("A6", cells(tmp_path, rows))
+    found = verdict("A6", cells(rows))
     assert found.verdict == AGREES
     assert "best few 40 (1), best many 80 (10), noise 300" in found.cases[0].evidence[0]
-    assert verdict("A6", cells(tmp_path, [dip(100, 40, 1), dip(100, 20, 10)])).verdict == DISAGREES
+    assert verdict("A6", cells([dip(100, 40, 1), dip(100, 20, 10)])).verdict == DISAGREES
 
 
-def test_largest_budget(tmp_path):
+def test_largest_budget():
     rows = [dip(500, d, 3, epochs=e) for e, d in ((5, 90), (10, 60), (20, 30))]
-    assert verdict("A7", cells(tmp_path, rows)).verdict == AGREES
+    assert verdict("A7", cells(rows)).verdict == AGREES
     rows = [dip(500, d, 3, epochs=e) for e, d in ((5, 30), (10, 60), (20, 90))]
-    assert verdict("A7", cells(tmp_path, rows)).verdict == DISAGREES
+    assert verdict("A7", cells(rows)).verdict == DISAGREES
 
 
-def test_dip_inside_is_compared_with_its_own_network_and_kept_out_of_the_rest(tmp_path):
+def test_dip_inside_is_compared_with_its_own_network_and_kept_out_of_the_rest():
     inside = [(made_study.cell("hw4-dip", 5, start, 2, steps=1000), 300) for start in ("dip", "dip-every-step")]
     plain = [(made_study.cell("hw4", 5, steps=1000), 50), (made_study.cell("hw4-sees", 5, steps=1000), 900)]
-    table = cells(tmp_path, inside + plain)
+    table = cells(inside + plain)
     networks = {"hw4-dip": "hw4", "hw4": "hw4", "hw4-sees": "hw4-sees"}
     found = verdict("A8", table, None, networks, ["hw4-dip"])
     assert found.verdict == AGREES
@@ -204,7 +240,7 @@ def test_dip_inside_is_compared_with_its_own_network_and_kept_out_of_the_rest(tm
     assert verdict("A4", table, None, networks, ["hw4-dip"]).cases == []
 
 
-def test_what_the_tables_do_not_measure_is_not_decided_and_says_so(tmp_path):
+def test_what_the_tables_do_not_measure_is_not_decided_and_says_so():
     for claim, word in (("A3", "noise"), ("A9", "diversity")):
-        found = verdict(claim, cells(tmp_path, [noise(200, 90), dip(200, 20)]))
+        found = verdict(claim, cells([noise(200, 90), dip(200, 20)]))
         assert found.verdict == NOT_DECIDED and f"no measure of {word}" in found.reason

@@ -1,5 +1,7 @@
 """The real Snakemake on small studies: a run, and the exact set of jobs that it planned or did."""
 
+import fcntl
+import json
 import os
 import re
 import shutil
@@ -52,11 +54,10 @@ SITECUSTOMIZE = """
 import atexit, json, os, sys
 
 def note():
-    if "--stamp" in sys.argv:
+    if len(sys.argv) > 1 and "/jobs/" in sys.argv[1]:
         modules = [name.partition(".")[2] for name in sys.modules if name.startswith("ddpm_dip.")]
-        stamp = sys.argv[sys.argv.index("--stamp") + 1]
         with open(os.path.join(os.path.dirname(__file__), f"loaded-{os.getpid()}.json"), "w") as file:
-            json.dump({"script": sys.argv[0], "stamp": stamp, "modules": modules}, file)
+            json.dump({"job": sys.argv[1], "modules": modules}, file)
 
 atexit.register(note)
 """
@@ -68,7 +69,7 @@ def jobs(done: subprocess.CompletedProcess) -> set[str]:
     text = done.stdout + done.stderr
     found = re.findall(r"^(?:local)?rule (?!all:)\w+:\n(?:    input: .*\n)?    output: ([^\n]*)", text, re.M)
     assert found or "Nothing to be done" in text, text
-    return {output.split(", ")[0].split("/", 2)[2] for output in found}
+    return {output.split(", ")[0].removesuffix(" (update)").split("/", 2)[2] for output in found}
 
 
 @pytest.fixture(scope="session")
@@ -83,13 +84,23 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory) -> tuple[Path, set[str]]:
-    """A finished run of the micro study with a source tree of its own beside it, and the jobs that it did."""
-    folder = tmp_path_factory.mktemp("finished")
-    copy_sources(folder)
-    (folder / "listener").mkdir()
-    (folder / "listener/sitecustomize.py").write_text(SITECUSTOMIZE)
-    variables = {"PYTHONPATH": str(folder / "listener")}
-    return folder, jobs(snakemake(folder, study="micro", source=folder, variables=variables))
+    """A finished run of the micro study with a source tree of its own beside it, and the jobs that it did.
+
+    pytest's processes share one such run: the first to ask makes it, and none changes it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = base / "finished", base / "finished.json"
+    with open(base / "finished.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            copy_sources(folder)
+            (folder / "listener").mkdir()
+            (folder / "listener/sitecustomize.py").write_text(SITECUSTOMIZE)
+            variables = {"PYTHONPATH": str(folder / "listener")}
+            found = jobs(snakemake(folder, study="micro", source=folder, variables=variables))
+            done.write_text(json.dumps(sorted(found)))
+    return folder, set(json.loads(done.read_text()))
 
 
 @pytest.fixture(scope="session")

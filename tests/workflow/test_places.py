@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import HERE, copy_sources, environment
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 REPORT = "results/micro/report/index.html"
 
 

@@ -18,15 +18,16 @@ import psutil
 import pytest
 from conftest import ROOT, command, environment, jobs, snakemake
 
-from ddpm_dip import adoption, files
+from ddpm_dip.jobs import files
+from ddpm_dip.jobs.job import RECORD, read_record
 
 pytestmark = pytest.mark.slow
 STUDY = os.environ.get("STOP_STUDY", "micro")
-STAGES = ["prepare_data", "fit_dip", "train", "train_classifier", "reference_features", "sample", "evaluate"]
+STAGES = ["prepare_data", "fit_dip", "train", "train_classifier", "reference_features", "floors", "sample", "evaluate"]
 STAGES += ["time_sampling", "tables", "figure", "report"]
 if STUDY == "tiny-b":
-    STAGES = ["prepare_data", "train", "train_gan", "train_classifier", "reference_features", "sample", "sample_gan"]
-    STAGES += ["interpolate", "evaluate", "evaluate_interpolation", "tables", "figure", "report"]
+    STAGES = ["prepare_data", "train", "train_classifier", "reference_features", "floors", "sample", "interpolate"]
+    STAGES += ["evaluate", "evaluate_interpolation", "tables", "figure", "report"]
 # who gets which signal: the whole group, as Ctrl-C in a terminal or a batch system does; Snakemake alone; one job
 WAYS = [("tree", signal.SIGINT), ("tree", signal.SIGTERM), ("tree", signal.SIGKILL)]
 WAYS += [("main", signal.SIGINT), ("main", signal.SIGTERM), ("main", signal.SIGKILL), ("job", signal.SIGKILL)]
@@ -86,20 +87,34 @@ def outcome(results: Path) -> dict[str, object]:
                 found[str(path.relative_to(results))] = [
                     {name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)
                 ]
-        elif path.is_file() and not path.name.endswith(".provenance.json"):
+        elif path.is_file() and not path.name.endswith(RECORD):
             found[str(path.relative_to(results))] = files.sha256(path)
-    found["tables/cells.csv"] = files.sha256(results / "tables/cells.csv")
+    for table in ("cells", "floors"):
+        found[f"tables/{table}.csv"] = files.sha256(results / f"tables/{table}.csv")
+    return found
+
+
+def altered(results: Path) -> list[Path]:
+    """Results that are not what their record says: half-written, or another's."""
+    found = []
+    for path in results.rglob(f"*{RECORD}"):
+        result = path.with_name(path.name.removesuffix(RECORD))
+        if result.exists() and (read_record(result) or {}).get("sha256") != files.sha256(result):
+            found.append(result)
     return found
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> dict[str, object]:
+def uninterrupted(tmp_path_factory, request) -> dict[str, object]:
+    if STUDY == "micro":
+        return outcome(request.getfixturevalue("finished") / "results" / STUDY)
     folder = tmp_path_factory.mktemp("whole")
     done = snakemake(folder, study=STUDY)
     assert done.returncode == 0, done.stdout + done.stderr
     return outcome(folder / "results" / STUDY)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("turn", range(int(os.environ.get("STOP_ROUNDS", "1"))))
 def test_stopped_at_random_moments(turn, tmp_path, uninterrupted, record_property):
     seed = int(os.environ.get("STOP_SEED", time.time_ns() % 10**6)) + turn
@@ -110,7 +125,7 @@ def test_stopped_at_random_moments(turn, tmp_path, uninterrupted, record_propert
         way, delay = rng.choice(WAYS), round(rng.uniform(0, 2.5), 2)
         if stop(tmp_path, stage, way, delay):
             stopped.append(f"{stage} after {delay} s by {way[1].name} to the {way[0]}")
-        assert not adoption.examine(results).altered, (seed, stopped)  # nothing half-written
+        assert not altered(results), (seed, stopped)  # nothing half-written
         if stage == stages[-1] and len(stopped) < 8 and len(stages) < 30:  # it got too far between two stops
             shutil.rmtree(results / "samples", ignore_errors=True)
             stages.append("sample")
@@ -123,6 +138,7 @@ def test_stopped_at_random_moments(turn, tmp_path, uninterrupted, record_propert
     assert jobs(snakemake(tmp_path, "-n", study=STUDY)) == set()
 
 
+@pytest.mark.long
 def test_no_room_on_the_disk_then_room(tmp_path, uninterrupted):
     """Files of 1 MB at most, which the weights fit in and the optimizer's state does not: like a disk that fills up."""
     words = command(tmp_path, study="micro")
@@ -132,14 +148,14 @@ def test_no_room_on_the_disk_then_room(tmp_path, uninterrupted):
     assert done.returncode != 0
     assert "progress-0001/state.safetensors: cannot be written: File too large" in text and "Traceback" not in text
     results = tmp_path / "results/micro"
-    findings = adoption.examine(results)
-    assert results / "data/digits.npz" in findings.adopted and not findings.altered
+    assert read_record(results / "data/digits.npz") and not altered(results)
     assert not list(results.rglob(f"{files.TEMPORARY}*"))
     assert snakemake(tmp_path, study="micro").returncode == 0
     if STUDY == "micro":
         assert outcome(results) == uninterrupted
 
 
+@pytest.mark.long
 def test_a_full_file_system_and_a_read_only_one(tmp_path):
     """The same with a real one, of 4 MB, in a mount namespace of our own."""
     allowed = subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True)
@@ -150,7 +166,7 @@ def test_a_full_file_system_and_a_read_only_one(tmp_path):
     mount = "mount -o remount,size=200m results"
     script = f"mount -t tmpfs -o size=4m tmpfs results; {run}; echo status $?; {mount}; {run}; echo status $?"
     script += f"; mount -o remount,ro results; {run}; echo status $?; {run} --forcerun report; echo status $?"
-    script += f"; {run} --config seed=1; echo status $?"
+    script += f"; echo 'seeds: {{data: 1}}' > overlay.yaml; {run}; echo status $?"
     words = ["unshare", "-rm", "bash", "-c", f"cd '{tmp_path}'; {script}"]
     done = subprocess.run(words, env=environment(), capture_output=True, text=True)
     text = done.stdout + done.stderr
@@ -163,9 +179,10 @@ def test_a_full_file_system_and_a_read_only_one(tmp_path):
     ], text
     assert "state.safetensors: cannot be written: No space left on device" in text
     assert "Write-protected output files" in text and "Traceback" not in text
-    assert "results/micro/stamps/prepare_data/digits.json: cannot be written: Read-only file system" in text
+    assert "results/micro/jobs/prepare_data/digits.json: cannot be written: Read-only file system" in text
 
 
+@pytest.mark.long
 def test_two_runs_of_a_study_at_once(tmp_path):
     with open(tmp_path / "first.log", "wb") as log:
         words = command(tmp_path, study="micro")
@@ -176,7 +193,7 @@ def test_two_runs_of_a_study_at_once(tmp_path):
             time.sleep(0.05)
         looked = snakemake(tmp_path, "-n", study="micro")  # looking is allowed
         assert looked.returncode == 0, looked.stdout + looked.stderr
-        second = snakemake(tmp_path, study="micro", overlay={"seed": 5})
+        second = snakemake(tmp_path, study="micro", overlay={"seeds": {"data": 5}})
         text = second.stdout + second.stderr
         assert second.returncode != 0 and "Traceback" not in text
         assert "results/micro: another run is at work on this study, with other settings or code" in text
@@ -185,22 +202,37 @@ def test_two_runs_of_a_study_at_once(tmp_path):
         first.wait()
 
 
-USED = ["data/digits.npz", "dip/weights.safetensors", "models/hw4-sees/epoch-0003/weights.safetensors"]
-USED += ["classifier/weights.safetensors", "reference/features.npz"]
-USED += ["samples/hw4-sees/epoch-0003/dip-p01/K0002.npz", "metrics/hw4-sees/epoch-0003/dip-p01/K0002.json"]
-USED += ["tables/timing.csv"]
+CELL = "hw4-sees/r0/epoch-0003-ema/dip-p01/ancestral/K0002-nfe0002"
+MORE, LESS = ({"experiments": {"passes": {"grid": grid}}} for grid in ({"steps": [2, 3]}, {"start": "dip"}))
+DRAWN_ANEW = {"figures": {"dpi": 100}}
+NEW_CELL = CELL.replace("K0002-nfe0002", "K0003-nfe0003")
+USED = {  # a result -> a change, and what is then made from that result
+    "data/digits.npz": (MORE, f"samples/{NEW_CELL}.npz"),
+    "dip/r0/weights.safetensors": (MORE, f"samples/{NEW_CELL}.npz"),
+    "models/hw4-sees/r0/epoch-0003/weights.safetensors": (MORE, f"samples/{NEW_CELL}.npz"),
+    "classifier/seed-0.safetensors": (MORE, f"metrics/{NEW_CELL}.json"),
+    "reference/features.npz": (MORE, f"metrics/{NEW_CELL}.json"),
+    f"samples/{CELL}.npz": (DRAWN_ANEW, "figures/strips.passes.hw4-sees.clamp.png"),
+    f"metrics/{CELL}.json": (LESS, "tables/cells.csv"),
+    "tables/floors.csv": (DRAWN_ANEW, "figures/heatmap.passes.png"),
+    "tables/timing.csv": (DRAWN_ANEW, "figures/time.png"),
+}
 
 
-@pytest.mark.parametrize("which", USED)
+QUICK = (f"samples/{CELL}.npz", "models/hw4-sees/r0/epoch-0003/weights.safetensors", "tables/floors.csv")
+
+
+@pytest.mark.parametrize(
+    "which", [pytest.param(path, marks=() if path in QUICK else pytest.mark.long) for path in USED]
+)
 def test_an_altered_result_is_named_before_it_is_used(which, copied):
-    path = copied / "results/micro" / which
+    path, (change, target) = copied / "results/micro" / which, USED[which]
     content, mtime = path.read_bytes(), path.stat().st_mtime_ns
     path.write_bytes(
         content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 1]) + content[len(content) // 2 + 1 :]
     )
     os.utime(path, ns=(mtime, mtime))  # nothing to see from outside
-    change = {"experiments": {"passes": {"steps": [2, 3]}}, "figures": {"dpi": 100}}
-    done = snakemake(copied, study="micro", source=copied, overlay=change)
+    done = snakemake(copied, f"results/micro/{target}", study="micro", source=copied, overlay=change)
     text = done.stdout + done.stderr
     assert done.returncode != 0
     assert (

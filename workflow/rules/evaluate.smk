@@ -1,142 +1,103 @@
 # Distances of each cell's samples from the held-out reference images.
-REFERENCE = f"{RESULTS}/reference/features.npz"
-METRICS = {path: f"{RESULTS}/metrics/{path}.json" for path in CELLS}
-
-
-CLASSIFIER_SPEC = {
-    "epochs": config["metrics"]["classifier_epochs"],
-    "seed": config["seed"],
-}
-INCEPTION_SPEC = {"from": config["metrics"]["inception_weights"]}
-NETS_SPEC = {"nets": sorted(feature_nets())}
-
-CLASSIFIER_STAMP = stamp(
-    "train_classifier", "classifier", CLASSIFIER_SPEC, [CLASSIFIER], [DATA]
-)
-INCEPTION_STAMP = stamp("fetch_inception", "inception", INCEPTION_SPEC, [INCEPTION])
-REFERENCE_STAMP = stamp(
-    "reference_features",
-    "reference",
-    NETS_SPEC,
-    [REFERENCE],
-    [DATA, *feature_nets().values()],
-)
-for path in CELLS:
-    stamp(
-        "evaluate",
-        path,
-        NETS_SPEC,
-        [METRICS[path]],
-        [f"{RESULTS}/samples/{path}.npz", REFERENCE, *feature_nets().values()],
-    )
-
-
-SMOOTHNESS = {path: f"{RESULTS}/interpolations/{path}.json" for path in INTERPOLATIONS}
-SMOOTHNESS_NETS = {
-    name: path for name, path in feature_nets().items() if name == "classifier"
-}
-for path in INTERPOLATIONS:
-    stamp(
-        "evaluate_interpolation",
-        path,
-        {"nets": sorted(SMOOTHNESS_NETS)},
-        [SMOOTHNESS[path]],
-        [f"{RESULTS}/interpolations/{path}.npz", *SMOOTHNESS_NETS.values()],
-    )
-
-
 rule train_classifier:
     input:
-        data=DATA,
-        stamp=CLASSIFIER_STAMP,
+        job=job("train_classifier"),
+        reads=reads("train_classifier"),
+        kept=kept("train_classifier"),
     output:
-        classifier=CLASSIFIER,
-        provenance=records(CLASSIFIER),
+        results("classifier/{name}.safetensors"),
     log:
-        f"{RESULTS}/logs/train_classifier.log",
+        f"{RESULTS}/logs/train_classifier/{{name}}.log",
+    wildcard_constraints:
+        name=names("train_classifier"),
     conda:
         "../../envs/evaluate.yaml"
-    params:
-        options=options(**CLASSIFIER_SPEC),
     shell:
-        script("train_classifier.py") + " {params.options} --data {input.data:q}"
-        " --output {output.classifier:q} --stamp {input.stamp:q} > {log:q} 2>&1"
+        run("train_classifier")
 
 
 rule fetch_inception:
     input:
-        stamp=INCEPTION_STAMP,
+        job=job("fetch_inception"),
     output:
-        inception=INCEPTION,
-        provenance=records(INCEPTION),
+        results("inception/{name}.json"),
     log:
-        f"{RESULTS}/logs/fetch_inception.log",
+        f"{RESULTS}/logs/fetch_inception/{{name}}.log",
+    wildcard_constraints:
+        name=names("fetch_inception"),
     conda:
         "../../envs/evaluate.yaml"
-    params:
-        options=options(**INCEPTION_SPEC),
     shell:
-        script("fetch_inception.py") + " {params.options}"
-        " --output {output.inception:q} --stamp {input.stamp:q} > {log:q} 2>&1"
+        run("fetch_inception")
 
 
 rule reference_features:
     input:
-        **feature_nets(),
-        data=DATA,
-        stamp=REFERENCE_STAMP,
+        job=job("reference_features"),
+        reads=reads("reference_features"),
+        kept=kept("reference_features"),
     output:
-        reference=REFERENCE,
-        provenance=records(REFERENCE),
+        results("reference/{name}.npz"),
     log:
-        f"{RESULTS}/logs/reference_features.log",
+        f"{RESULTS}/logs/reference_features/{{name}}.log",
+    wildcard_constraints:
+        name=names("reference_features"),
     conda:
         "../../envs/evaluate.yaml"
-    params:
-        options=options(**feature_nets()),
+    resources:
+        gpu=GPU,
     shell:
-        script("reference_features.py") + " {params.options} --data {input.data:q}"
-        " --output {output.reference:q} --stamp {input.stamp:q} > {log:q} 2>&1"
+        run("reference_features")
+
+
+rule floors:
+    input:
+        job=job("floors"),
+        reads=reads("floors"),
+        kept=kept("floors"),
+    output:
+        results("tables/{name}.csv"),
+    log:
+        f"{RESULTS}/logs/{{name}}.log",
+    wildcard_constraints:
+        name=names("floors"),
+    conda:
+        "../../envs/evaluate.yaml"
+    shell:
+        run("floors")
 
 
 rule evaluate:
     input:
-        **feature_nets(),
-        samples=f"{RESULTS}/samples/{{cell}}.npz",
-        reference=REFERENCE,
-        stamp=f"{RESULTS}/stamps/evaluate/{{cell}}.json",
+        job=job("evaluate"),
+        reads=reads("evaluate"),
+        kept=kept("evaluate"),
     output:
-        metrics=f"{RESULTS}/metrics/{{cell}}.json",
-        provenance=records(f"{RESULTS}/metrics/{{cell}}.json"),
+        results("metrics/{name}.json"),
     log:
-        f"{RESULTS}/logs/evaluate/{{cell}}.log",
+        f"{RESULTS}/logs/evaluate/{{name}}.log",
+    wildcard_constraints:
+        name=names("evaluate"),
     conda:
         "../../envs/evaluate.yaml"
-    params:
-        options=options(**feature_nets()),
+    resources:
+        gpu=GPU,
     shell:
-        script("evaluate.py") + " {params.options} --samples {input.samples:q}"
-        " --reference {input.reference:q} --output {output.metrics:q}"
-        " --stamp {input.stamp:q} > {log:q} 2>&1"
+        run("evaluate")
 
 
 rule evaluate_interpolation:
     input:
-        **SMOOTHNESS_NETS,
-        images=f"{RESULTS}/interpolations/{{way}}.npz",
-        stamp=f"{RESULTS}/stamps/evaluate_interpolation/{{way}}.json",
+        job=job("evaluate_interpolation"),
+        reads=reads("evaluate_interpolation"),
+        kept=kept("evaluate_interpolation"),
     output:
-        measures=f"{RESULTS}/interpolations/{{way}}.json",
-        provenance=records(f"{RESULTS}/interpolations/{{way}}.json"),
+        results("interpolations/{name}.json"),
     log:
-        f"{RESULTS}/logs/evaluate_interpolation/{{way}}.log",
+        f"{RESULTS}/logs/evaluate_interpolation/{{name}}.log",
     wildcard_constraints:
-        way="[^.]+",
+        name=names("evaluate_interpolation"),
     conda:
         "../../envs/evaluate.yaml"
-    params:
-        options=options(**SMOOTHNESS_NETS),
     shell:
-        script("evaluate_interpolation.py")
-        + " {params.options} --images {input.images:q}"
-        " --output {output.measures:q} --stamp {input.stamp:q} > {log:q} 2>&1"
+        run("evaluate_interpolation")

@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 import pandas as pd
 
-from ddpm_dip import comparison, errors, files, provenance, tables
+from ddpm_dip.jobs import errors, files, job
+from ddpm_dip.report import comparison, tables
 
 
 def run_of(folder: Path) -> tuple[dict, pd.DataFrame]:
@@ -21,13 +22,13 @@ def run_of(folder: Path) -> tuple[dict, pd.DataFrame]:
     """
     report, cells = folder / "report/index.html", folder / "tables/cells.csv"
     for path in (report, cells):
-        if not (path.is_file() and provenance.beside(path).is_file()):
+        if not (path.is_file() and job.record_of(path).is_file()):
             name = path.relative_to(folder)
             raise errors.UserError(f"{folder}: has no {name}; give the folder of a finished study, results/STUDY")
-    record = files.read_json(provenance.beside(report))
-    if provenance.verified(cells) not in record["inputs"].values():
+    record = files.read_json(job.record_of(report))
+    if job.verified(cells) not in record["read"].values():
         raise errors.UserError(f"{folder}: its cells were made again after its report; run the study to its end first")
-    return record["stamp"]["spec"], tables.read_cells(cells)
+    return record["job"]["settings"]["config"], tables.read_cells(cells)
 
 
 def main() -> None:

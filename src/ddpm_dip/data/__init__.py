@@ -1,13 +1,17 @@
-"""Datasets: each a module of this folder, found by its name, with `check(options)` and `load(options)`.
+"""Data sets: each a file of this folder, found by its name, that defines
 
-To add one, add a module. Nothing here imports torch before it is needed, so that a workflow can check its
-settings fast.
+    load(options) -> Loaded     reads and prepares it
+    check(options)              optional: raises UserError for what is wrong in the options, without reading an image
+    LABELLED = False            where its images have no labels, which the study reads without importing the file
+
+In a name, '-' and '_' are the same. A file that defines or imports no `load` is no data set, but serves those that are.
+Nothing here imports torch before it is needed, so that a workflow can check its settings fast.
 """
 
+import ast
 import hashlib
 import importlib
 import os
-import pkgutil
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,13 +20,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..errors import UserError
+from ..jobs import code
+from ..jobs.errors import UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SHARED = {"archives", "idx"}  # modules of this folder that serve several datasets and are none
-DATASETS = tuple(sorted({module.name for module in pkgutil.iter_modules(__path__)} - SHARED))
 SPLITS = ("train", "test", "both")
 CHANNELS = {1: "L", 3: "RGB"}  # number of channels -> PIL mode
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
@@ -31,12 +34,11 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 class Options(NamedTuple):
     """What to load, and how to prepare it.
 
-    dataset: a name of DATASETS ('-' and '_' are the same); root: folder with the source files, None where the
-    dataset is shipped or downloaded; for image_folder also an archive file (ARCHIVES) or the http(s) address of
-    one; split: which of the set's own files to take, for sets that have a train and a test file (the others
-    ignore it); image_size: side in pixels, None keeps the native size; channels: 1 grey, 3 RGB; cache: folder
-    for downloads and unpacked archives; sha256: hex digest of the archive that `root` names, needed for an
-    address.
+    dataset: one of `names()`. root: the folder with the source files; None where the set is shipped or downloaded; for
+    image_folder also an archive file (ARCHIVES) or the http(s) address of one. split: which of the set's own files to
+    take, for sets that have a train and a test file; the others ignore it. image_size: the side in pixels; None keeps
+    the native size. channels: 1 grey, 3 RGB. cache: the folder for downloads and unpacked archives. sha256: the hex
+    digest of the archive that `root` names, needed for an address.
     """
 
     dataset: str
@@ -49,11 +51,10 @@ class Options(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A dataset in its own order, prepared.
+    """A data set in its own order, prepared.
 
-    images: (N, C, H, W) uint8; labels: (N,) int64, or (0,) where the set has none; is_test: (N,) bool, True
-    where an image comes from the set's own test file, None unless train and test files are both loaded;
-    files: the source files.
+    images: (N, C, H, W) uint8. labels: (N,) int64, or (0,) where the set has none. is_test: (N,) bool, True where an
+    image comes from the set's own test file; None unless train and test files are both loaded. files: the source files.
     """
 
     images: np.ndarray
@@ -65,9 +66,9 @@ class Loaded(NamedTuple):
 def check(options: Options) -> None:
     """Look for mistakes that can be seen without reading an image: fast, and without importing torch.
 
-    Raises UserError naming the key: unknown dataset, split or channels, a size below 1, a missing file, a
-    folder without images, a sha256 that is none or is for nothing. Whether a network can work on image_size is
-    for the networks to say; whether an archive has its sha256 shows when it is loaded.
+    Raises UserError, naming the key, for an unknown data set, split or number of channels, a size below 1, a missing
+    file, a folder without images, and a sha256 that is no digest or belongs to no archive. The networks say whether
+    they can work on image_size; whether an archive has its sha256 shows when it is loaded.
     """
     module = _module(options.dataset)
     if options.split not in SPLITS:
@@ -84,23 +85,70 @@ def check(options: Options) -> None:
                 f"data.sha256 is set, but data.root is no archive ({', '.join(ARCHIVES)}) nor the address of one; "
                 "leave data.sha256 out"
             )
-    module.check(options)
+    if hasattr(module, "check"):
+        module.check(options)
 
 
 def load(options: Options) -> Loaded:
-    """Read and prepare the dataset that `options` names.
+    """Read and prepare the data set that `options` names.
 
-    Raises UserError as `check` does, and for damaged files and failed downloads.
+    Raises UserError as `check` does, for damaged files and failed downloads, and, naming the data set's file, where its
+    `load` returns anything but what `Loaded` says.
     """
     check(options)
-    return _module(options.dataset).load(options)
+    module = _module(options.dataset)
+    loaded = module.load(options)
+    problem = _problem(loaded, options)
+    if problem:
+        raise UserError(f"{module.__file__}: load(options) returned {problem}")
+    return loaded
+
+
+def _problem(loaded: object, options: Options) -> str | None:
+    """What is wrong with a data set's result, and what would be right; None where nothing is."""
+    if not isinstance(loaded, Loaded):
+        return f"{type(loaded).__name__}; it must return Loaded(images, labels, is_test, files)"
+    images, labels = np.asarray(loaded.images), np.asarray(loaded.labels)
+    size = options.image_size
+    if (
+        (images.ndim, images.dtype, images.shape[1:2]) != (4, np.uint8, (options.channels,))
+        or not images.size
+        or (size is not None and images.shape[2:] != (size, size))
+    ):
+        right = f"(N, {options.channels}, {size or 'H'}, {size or 'W'}) uint8"
+        return f"images {images.shape} {images.dtype}; they must be {right}"
+    count = len(images) if has_labels(options.dataset) else 0
+    if labels.shape != (count,) or labels.dtype != np.int64:
+        right = f"({count},) int64" + (", or (0,) where the file says LABELLED = False" if count else "")
+        return f"labels {labels.shape} {labels.dtype}; they must be {right}"
+    if loaded.is_test is not None:
+        is_test = np.asarray(loaded.is_test)
+        if is_test.shape != images.shape[:1] or is_test.dtype != bool:
+            return f"is_test {is_test.shape} {is_test.dtype}; it must be ({len(images)},) bool, or None"
+    return None
+
+
+def names() -> list[str]:
+    """All data sets, sorted by name. Raises UserError naming a file of this folder that is no Python."""
+    return [path.stem for path in sorted(Path(__file__).parent.glob("[!_]*.py")) if _defines_load(path)]
+
+
+def _defines_load(path: Path) -> bool:
+    """Whether a file defines or imports `load` at its top level, seen in its syntax tree without running it."""
+    return any(
+        isinstance(node, ast.FunctionDef)
+        and node.name == "load"
+        or isinstance(node, ast.ImportFrom)
+        and "load" in [alias.asname or alias.name for alias in node.names]
+        for node in code.syntax_tree(path).body
+    )
 
 
 def _module(dataset: str) -> ModuleType:
-    name = dataset.replace("-", "_")
-    if name not in DATASETS:
-        raise UserError(f"data.dataset '{dataset}' is unknown; choose one of {', '.join(DATASETS)}")
-    return importlib.import_module(f"{__name__}.{name}")
+    path = Path(__file__).parent / f"{dataset.replace('-', '_')}.py"
+    if not path.is_file() or not _defines_load(path):
+        raise UserError(f"data.dataset '{dataset}' is unknown; choose one of {', '.join(names())}")
+    return importlib.import_module(f"{__name__}.{path.stem}")
 
 
 def is_url(root: Path | str) -> bool:
@@ -116,9 +164,9 @@ def is_packed(root: Path | str) -> bool:
 def listing(root: Path | str | None, sha256: str | None = None) -> str | None:
     """What tells that the source files were replaced, without reading them.
 
-    A folder or file: a digest of the names and sizes of all files below `root`, or of the file itself; times do
-    not count. An address: `sha256`, the digest that its file must have. None: None.
-    Raises UserError naming a folder that cannot be read.
+    For a folder or a file this is a digest of names and sizes: of all files below `root`, or of the file itself. Times
+    do not count. For an address it is `sha256`, the digest that its file must have, and for None it is None. Raises
+    UserError naming a folder that cannot be read.
     """
     if root is None or is_url(root):
         return None if root is None else sha256
@@ -133,7 +181,7 @@ def listing(root: Path | str | None, sha256: str | None = None) -> str | None:
 
 
 def has_labels(dataset: str) -> bool:
-    """Whether a dataset comes with labels: true, unless its module says `LABELLED = False`."""
+    """Whether a data set comes with labels. It does unless its file says `LABELLED = False`."""
     return getattr(_module(dataset), "LABELLED", True)
 
 
@@ -150,10 +198,10 @@ def check_root(options: Options) -> Path:
 def prepare(images: list, options: Options, open_image: Callable[..., "Image"]) -> np.ndarray:
     """Prepare images one by one: open, resize to `options.image_size` squared, to (N, C, H, W) uint8.
 
-    open_image: turns an element of `images` into an 8-bit PIL image of mode L or RGB. Resizing is PIL's
-    bilinear, for all datasets the same: when it shrinks, its kernel widens with the factor, so it does not
-    alias; and unlike LANCZOS it cannot ring or overshoot at the hard edges of digits.
-    Raises UserError where the images would differ in size.
+    open_image: turns an element of `images` into an 8-bit PIL image of mode L or RGB. All data sets are resized by
+    PIL's bilinear filter: when it shrinks an image, its kernel widens with the factor, so that it does not alias, and
+    unlike LANCZOS it cannot ring or overshoot at the hard edges of digits. Raises UserError where the images would
+    differ in size.
     """
     from PIL import Image
 
@@ -172,21 +220,20 @@ def prepare(images: list, options: Options, open_image: Callable[..., "Image"]) 
 
 
 def split_train_reference(loaded: Loaded, reference: int, seed: int) -> dict[str, np.ndarray]:
-    """Two disjoint parts of a dataset: `train`, and `reference` (held out: what distances compare with).
+    """Split a data set into two disjoint parts: `train`, and `reference`, which is held out for distances.
 
-    Reference images are the first `reference` of a seeded permutation (PCG64): of the set's own test images
-    where train and test files are both loaded (all of them, where `reference` is larger; those beyond
-    `reference` are left out, train is the whole train file), else of all images.
+    Reference images are the first `reference` of a seeded permutation (PCG64). Where the set's own train and test files
+    are both loaded, the permutation is of the test images: train is then the whole train file, and test images beyond
+    `reference` are left out. Else it is of all images.
 
-    train keeps the file's order: train[0] is the first image of the training split, the one a DIP is fitted
-    to. reference keeps the permutation's order, so that its two halves are alike: in MNIST's test file they
-    are not, the first 5,000 digits are cleaner than the last.
+    train keeps the file's order, so that train[r] is image r of the training split, to which replicate r fits its DIP
+    net. reference keeps the permutation's order, so that its two halves are alike; in MNIST's test file they are not,
+    as its first 5,000 digits are cleaner than its last.
 
-    Returns the arrays train (N, C, H, W) and reference (M, C, H, W) uint8, train_labels (N,) and
-    reference_labels (M,) int64 (both (0,) where the set has none), train_index (N,) and reference_index (M,)
-    int64, which are positions in `loaded`.
-    Raises UserError where `reference` is below 2 (it is halved) or leaves nothing to train on, or seed is
-    negative.
+    Returns the arrays train (N, C, H, W) and reference (M, C, H, W) uint8, train_labels (N,) and reference_labels (M,)
+    int64 (both (0,) where the set has none), and train_index (N,) and reference_index (M,) int64, which are positions
+    in `loaded`. Raises UserError where `reference` is below 2 (it is halved) or leaves nothing to train on, or where
+    seed is negative.
     """
     count = len(loaded.images)
     own = loaded.is_test is not None

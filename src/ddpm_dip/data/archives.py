@@ -1,7 +1,8 @@
 """Image sets as one file: an archive, or the address of one, is fetched, verified and unpacked into a cache.
 
-An archive is somebody else's: it is read only after its digest was verified, where one is given; its members are
-written by this module, not by the archive's own modes, owners and links; and how much it may unpack to is limited.
+An archive is somebody else's, and may be hostile. Where a digest is given, it is verified before the archive is read.
+Members are written as plain files of this process: modes, owners and links of the archive do not count. How much an
+archive may unpack to is limited.
 """
 
 import gzip
@@ -18,8 +19,8 @@ from http.client import HTTPException
 from pathlib import Path, PureWindowsPath
 from typing import BinaryIO, NamedTuple
 
-from ..errors import UserError
-from ..files import sha256, write_atomic
+from ..jobs.errors import UserError
+from ..jobs.files import sha256, write_atomic
 from . import Options, is_url
 
 # Image files hardly shrink in an archive, for most kinds are compressed already; zeros shrink to a thousandth.
@@ -32,7 +33,7 @@ CHUNK = 2**18  # bytes
 
 
 class Member(NamedTuple):
-    """A file or folder of an archive. kind: 'file', 'folder', or what else it is; size: bytes, as declared."""
+    """A member of an archive. kind: 'file', 'folder', or a word for what else it is; size: declared, in bytes."""
 
     name: str
     kind: str
@@ -41,7 +42,7 @@ class Member(NamedTuple):
 
 
 def check(options: Options) -> None:
-    """What can be seen without reading: raises UserError for an address without a digest, and for a missing file."""
+    """Raises UserError for an address without a digest, and for a missing file. Reads nothing."""
     if is_url(options.root):
         if options.sha256 is None:
             raise UserError(
@@ -57,10 +58,9 @@ def check(options: Options) -> None:
 def fetch(options: Options) -> tuple[Path, Path]:
     """The archive that `options.root` names, as a local file, and the folder that holds its members.
 
-    A download lies in `options.cache` as '<sha256>.archive', the members in '<sha256>': both whole or not at all,
-    and reused. A download that was damaged since is fetched again.
-    Raises UserError where there is no cache, where the digest is not `options.sha256`, and as `download` and
-    `unpack` do.
+    In `options.cache` a download is called '<sha256>.archive', and the folder of its members '<sha256>'. Both are there
+    whole or not at all, and are reused; a download that was damaged since is fetched again. Raises UserError where
+    there is no cache, where the digest is not `options.sha256`, and as `download` and `unpack` do.
     """
     check(options)
     if options.cache is None:
@@ -186,7 +186,7 @@ def unpack(archive: Path, folder: Path, name: str) -> None:
 
 
 def unsafe(member: Member) -> str | None:
-    """Why a member is refused, or None. Names are judged as Windows would too: 'C:', and '\\' between folders."""
+    """Why a member is refused, or None. A name that only Windows takes for a path ('C:', '\\') counts as one, too."""
     path = PureWindowsPath(member.name)
     if path.drive or path.root:
         return "is at an absolute path"
@@ -196,7 +196,7 @@ def unsafe(member: Member) -> str | None:
 
 
 def members(archive: Path, limit: int) -> Iterator[Member]:
-    """Members of a zip, tar or gzipped tar file, in its order. limit: bytes that a gzipped tar may hold, roughly."""
+    """The members of a zip, tar or gzipped tar, in its order. limit: about how many bytes a gzipped tar may hold."""
     with open(archive, "rb") as file:
         magic = file.read(2)
     if magic == b"PK":
@@ -236,7 +236,7 @@ def tar_members(stream: "Bounded") -> Iterator[Member]:
 
 
 class Bounded:
-    """A file for tarfile to read, where neither one read nor the whole can be without bounds."""
+    """A file for tarfile to read that bounds the bytes of one read, and of all of them together."""
 
     def __init__(self, file: BinaryIO, limit: int):
         self.file, self.limit = file, limit

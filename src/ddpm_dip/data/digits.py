@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..errors import UserError
+from ..jobs.errors import UserError
 from . import Loaded, Options, prepare
 
 

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
+from ..jobs.errors import UserError
 from . import Loaded, Options, check_root, prepare
 
 PREFIXES = {"train": "train", "test": "t10k"}  # split -> how the names of its two files begin
 
 
 def needed_files(split: str) -> list[str]:
-    """Names of the original files that a split needs: images, labels, images, labels..."""
+    """The names of the original files that a split needs, images and labels in turn."""
     splits = PREFIXES if split == "both" else [split]
     return [f"{PREFIXES[name]}-{kind}-ubyte.gz" for name in splits for kind in ("images-idx3", "labels-idx1")]
 
 
 def find_file(root: Path, name: str) -> Path | None:
-    """The original file `name` in a folder, or the same unpacked."""
+    """The path of the original file `name` in a folder, or of the same file unpacked; None where neither is there."""
     return next((path for path in (root / name, root / name.removesuffix(".gz")) if path.is_file()), None)
 
 
@@ -42,12 +42,12 @@ def check(options: Options) -> None:
 def load_idx(options: Options, class_name: str) -> Loaded:
     """Images and labels of the files that `options.split` names, train images first.
 
-    Files come from `options.root`, else they are downloaded into `options.cache`. Packed files are verified
-    against the MD5 checksums of torchvision's class `class_name`; torchvision has none for unpacked ones, so
-    only their structure is.
-    Raises UserError naming the file that is missing, damaged, or cannot be downloaded.
+    Files come from `options.root`; where that is None, they are downloaded into `options.cache`. Packed files are
+    verified against the MD5 checksums of torchvision's class `class_name`. Of unpacked ones, for which torchvision has
+    no checksums, the structure is checked. Raises UserError naming the file that is missing, damaged, or cannot be
+    downloaded.
     """
-    from .. import torchvision_import  # noqa: F401
+    from . import torchvision_import  # noqa: F401
 
     # isort: split
     from torchvision import datasets
@@ -72,7 +72,7 @@ def load_idx(options: Options, class_name: str) -> Loaded:
 
 
 def read(path: Path, reader: Callable, checksums: dict[str, str]) -> np.ndarray:
-    """One IDX file, packed or not, by torchvision's reader. Raises UserError naming a damaged file."""
+    """The content of one IDX file, packed or not, by torchvision's reader. Raises UserError naming a damaged file."""
     from torchvision.datasets.utils import check_md5
 
     try:
@@ -86,15 +86,15 @@ def read(path: Path, reader: Callable, checksums: dict[str, str]) -> np.ndarray:
             return reader(unpacked).numpy()
     except Exception as error:  # the reader checks by assertions, views and look-ups of many kinds
         reason = str(error) or "wrong structure"
-        raise UserError(f"{path}: not a whole original file ({reason}); delete it and fetch it again") from error
+        raise UserError(f"{path}: not a whole original file ({reason}); put the original file in its place") from error
 
 
 def download(options: Options, names: list[str], torchvision_class: type) -> Path:
     """Fetch the packed files into a folder of `options.cache` and return it; whole files already there stay.
 
-    Mirrors, checksums and the download itself are torchvision's. Its class is not asked to do it all, because
-    that takes an unpacked file for whole once it exists, though a killed run may have left half of it.
-    Raises UserError where no mirror gives the right file.
+    Mirrors, checksums and the download of one file are torchvision's. Its class could do it all, but takes an unpacked
+    file for whole once it exists, though a killed run may have left half of it. Raises UserError where no mirror gives
+    the right file.
     """
     from torchvision.datasets.utils import download_url
 

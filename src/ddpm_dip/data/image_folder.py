@@ -1,6 +1,6 @@
-"""Any folder of images, sub-folders included: centre crop to a square, resize, to grey or RGB. No labels.
+"""Any folder of images, sub-folders included, without labels. An archive file, or the address of one, will do, too.
 
-The folder may be packed: an archive file, or the address of one.
+Of each image the middle square is taken, resized, and turned to grey or RGB.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import UserError
+from ..jobs.errors import UserError
 from . import ARCHIVES, CHANNELS, Loaded, Options, archives, is_packed, prepare
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"}
 
 
 def image_files(root: Path) -> Iterator[Path]:
-    """Image files by their suffix; hidden ones are left out (macOS leaves `._name.jpg` beside `name.jpg`).
+    """All files below `root` with the suffix of an image, but for hidden ones: macOS leaves `._name.jpg` as well.
 
     Links to folders are not followed. Raises UserError naming a folder that cannot be listed.
     """
@@ -64,7 +64,7 @@ def check_images(folder: Path, options: Options) -> None:
 
 
 def load(options: Options) -> Loaded:
-    """All images, sorted by path; the source files of an archive's images are the archive.
+    """All images, sorted by path. The source file of an archive's images is the archive.
 
     Raises UserError naming a file that cannot be read, and as `archives.fetch` does.
     """
@@ -81,15 +81,15 @@ def load(options: Options) -> Loaded:
 
 
 def read(paths: list[Path], options: Options) -> np.ndarray:
-    """Images (N, C, H, W) uint8. Raises UserError as `open_square` and `prepare` do."""
+    """The images of some files, (N, C, H, W) uint8. Raises UserError as `open_square` and `prepare` do."""
     return prepare(paths, options, lambda path: open_square(path, options.channels))
 
 
 def open_square(path: Path, channels: int) -> "Image":
-    """The middle square of an image, upright, 8-bit grey or RGB. Of an animation, the first frame.
+    """The middle square of an image, upright, 8-bit grey or RGB; of an animation that of the first frame.
 
-    Transparent images are composited on white; 16-bit grey is divided by 257.
-    Raises UserError naming a file that is empty, damaged, no image, or too large to be decoded safely.
+    Transparent images are composited on white, and 16-bit grey is divided by 257. Raises UserError naming a file that
+    is empty, damaged, no image, or too large to be decoded safely.
     """
     from PIL import Image, ImageOps
 
@@ -108,7 +108,7 @@ def open_square(path: Path, channels: int) -> "Image":
         image = image.convert("RGB" if image.mode != "L" else "L").convert(CHANNELS[channels])
     except Exception as error:  # Pillow's decoders raise a dozen kinds
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: cannot be read as an image ({reason}); repair or remove it") from error
+        raise UserError(f"{path}: cannot be read as an image ({reason}); repair it, or move it elsewhere") from error
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))

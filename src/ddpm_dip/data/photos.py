@@ -1,16 +1,16 @@
 """Patches of the two photographs that scikit-learn ships, a pagoda and a dahlia: natural images without a download.
 
-Patches overlap, so that a random split would have the held-out ones all but in the training data. Instead each
-photograph is cut along the axis of its subject: the train part is what lies right of it, the test part, mirrored, as
-many columns left of it. They have no pixel in common, and since both subjects are nearly symmetric, they show nearly
-the same. No labels.
+Patches overlap: after a random split, nearly all pixels of the held-out ones would be in the training data. Instead,
+each photograph is cut along the axis of its subject. The train part lies right of the axis; the test part has as many
+columns left of it, and is mirrored. The parts have no pixel in common and show nearly the same, as both subjects are
+nearly symmetric. There are no labels.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
+from ..jobs.errors import UserError
 from . import Loaded, Options, prepare
 
 LABELLED = False
@@ -32,8 +32,9 @@ def check(options: Options) -> None:
 def load(options: Options) -> Loaded:
     """2,520 train and 2,474 test patches, 64x64 unless `options.image_size` says otherwise.
 
-    By photograph, part (train first), row, and column from the axis outwards. Both parts always, whatever
-    `options.split`: without the test part, reference images would be drawn from among the overlapping train patches.
+    They are sorted by photograph, part (train first), row, and column from the axis outwards. Both parts are loaded
+    whatever `options.split` says: without the test part, reference images would be drawn from among the overlapping
+    train patches.
     """
     from PIL import Image
     from sklearn.datasets import load_sample_images

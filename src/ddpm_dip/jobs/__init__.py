@@ -1,0 +1,1 @@
+"""Jobs: atomic files, code digests, records, locks, errors, signals. Knows no science."""

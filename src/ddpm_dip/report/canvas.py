@@ -1,0 +1,306 @@
+"""What the figures are drawn with: the one place that imports Matplotlib and Seaborn."""
+
+import io
+import textwrap
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
+from PIL import Image
+
+from ..evaluation import displays
+from ..jobs import files
+from ..jobs.errors import UserError
+from . import labels
+
+WIDTH = 10.0  # inches, so that the page shows a figure at about 1000 CSS pixels
+DPI = 150  # of a figure that is not told another
+UNIT = 1 / 150  # inches: pictures are laid out in these, whatever a figure's dots per inch
+SHOWN = 8  # always the first samples, so that no picture is selected by hand
+GREY = "0.45"
+MAT = (196, 205, 216)  # behind pictures, so that an all-white one is seen
+COMPACT = plt.FuncFormatter(lambda v, _: f"{v:g}" if v < 1000 else labels.compact(v).replace(".0", ""))
+LINES = ("-", "--", ":", "-.", (0, (3, 1, 1, 1, 1, 1)), (0, (5, 1)))
+MARKERS = ("o", "D", "s", "^", "v", "P", "X")
+
+
+def begin() -> None:
+    """The look that all figures share."""
+    sns.set_theme(
+        context="notebook",
+        style="whitegrid",
+        font_scale=0.95,
+        rc={"figure.dpi": DPI, "grid.color": "0.9", "axes.edgecolor": "0.7", "axes.titlesize": "medium"},
+    )
+
+
+def save(drawing: Figure | list[Image.Image], path: Path | str, dpi: int = DPI) -> None:
+    """Write a figure as PNG (at `dpi`), frames as GIF. Raises UserError where the path ends otherwise."""
+    right = ".png" if isinstance(drawing, Figure) else ".gif"
+    if Path(path).suffix != right:
+        raise UserError(f"{path}: this figure is a {right} file")
+    if isinstance(drawing, Figure):
+        files.write_atomic(path, lambda part: drawing.savefig(part, dpi=dpi, metadata={"Software": None}))
+        plt.close(drawing)
+    else:
+        data = gif(drawing)
+        files.write_atomic(path, lambda part: part.write_bytes(data))
+
+
+def subplots(rows: int, columns: int, height: float, **options: object) -> tuple[Figure, np.ndarray]:
+    """A figure of panels, the whole width of the page and `height` inches high; (rows, columns) axes."""
+    shared = {"figsize": (WIDTH, height), "squeeze": False, "layout": "constrained", "dpi": DPI}
+    return plt.subplots(rows, columns, **shared, **options)
+
+
+def nothing(why: str) -> Figure:
+    """A figure that says why there is none: a diverged chain is a result, and the report has its place."""
+    fig = plt.figure(figsize=(WIDTH, 1.2), dpi=DPI)
+    fig.text(0.5, 0.5, why, ha="center", va="center", color="0.3")
+    return fig
+
+
+def legend(fig: Figure, handles: Mapping[str, object]) -> None:
+    """One legend below all panels. A long one makes the figure higher instead of its panels lower."""
+    longest = max(map(len, handles), default=0)
+    columns = max(1, min(len(handles), 4 if longest < 28 else 3 if longest < 45 else 2))
+    width, height = fig.get_size_inches()
+    fig.set_size_inches(width, height + 0.22 * max(0, -(-len(handles) // columns) - 3))
+    fig.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside lower center",
+        ncols=columns,
+        fontsize="small",
+        frameon=False,
+    )
+
+
+def headline(fig: Figure, text: str) -> None:
+    """The title above all panels, broken where it is longer than the figure is wide."""
+    fig.suptitle(textwrap.fill(text, 110), fontsize="medium")
+
+
+def styles(axes: Sequence[str], cells: Sequence[Mapping], colour_by: str | None = None) -> list[dict]:
+    """How to draw each line (keywords of Matplotlib): one representative cell a line, told apart on `axes`.
+
+    The colour says the start, else the model, else the first axis that varies, and what else varies is said by the line
+    and the marker. colour_by: an ordered axis to be told by shades instead.
+    """
+
+    def varies(axis: str) -> bool:
+        return len({cell[axis] for cell in cells}) > 1
+
+    arms = [labels.arm_of(cell) for cell in cells]
+    by = next((axis for axis in ("start", "model", *axes) if axis in axes and varies(axis)), None)
+    if colour_by is not None and colour_by in axes:
+        by = colour_by
+        values = sorted({cell[by] for cell in cells})
+        colours = dict(zip(values, sns.color_palette("flare", len(values)), strict=True))
+    elif by is None or by == "start":
+        by = "start"
+        colours = {cell["start"]: labels.arm_colour(arm) for cell, arm in zip(cells, arms, strict=True)}
+    elif by == "model":
+        colours = labels.model_colours(cell["model"] for cell in cells)
+    else:
+        values = list(dict.fromkeys(cell[by] for cell in cells))
+        colours = {value: labels.BRIGHT[index % len(labels.BRIGHT)] for index, value in enumerate(values)}
+    rest = [axis for axis in axes if axis != by and (axis != "passes" or passes_vary_within(cells, by))]
+    kinds = list(labels.grouped(cells, rest))
+    known = dict(zip(kinds, cycle(LINES), strict=False))
+    other = dict(zip(kinds, cycle(MARKERS), strict=False))
+    found = []
+    for cell, arm in zip(cells, arms, strict=True):
+        at = labels.key(rest, cell)
+        marker = other[at] if len(kinds) > 1 else labels.ARM_MARKERS.get(arm, "v") if by == "start" else "o"
+        colour = labels.arm_colour(arm) if by == "start" else colours[cell[by]]
+        found.append({"color": colour, "ls": known[at], "marker": marker})
+        if by == "model" and cell["start"] is None:  # what draws without a chain is told from what has one
+            found[-1] |= {"ls": "--", "marker": "D"}
+    return found
+
+
+def passes_vary_within(cells: Sequence[Mapping], by: str) -> bool:
+    """Whether lines of one colour differ in their passes: that a start without any has none is no difference."""
+    counts: dict[object, set] = {}
+    for cell in cells:
+        counts.setdefault(cell[by], set()).add(cell["passes"])
+    return any(len(found - {None}) > 1 for found in counts.values())
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def shown(images: np.ndarray, display: str) -> np.ndarray:
+    """(N, C, H, W) raw floats to (N, H, W, 3) uint8 as that display shows them."""
+    if display not in displays.DISPLAYS:
+        raise UserError(f"display {display}: unknown; right is one of {', '.join(displays.DISPLAYS)}")
+    pictures = displays.DISPLAYS[display](images.astype(np.float32))
+    return displays.to_rgb_uint8(np.nan_to_num(pictures)).transpose(0, 2, 3, 1)
+
+
+def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
+    """Nearest neighbour, by a whole factor."""
+    return image.repeat(scale, 0).repeat(scale, 1)
+
+
+def wide(text: str, size: float) -> int:
+    """How wide a text of that font size is, in units of UNIT."""
+    return round(TextPath((0, 0), text, size=size).get_extents().width / 72 / UNIT) if text else 0
+
+
+def mosaic(
+    images: Mapping[tuple[Hashable, Hashable], np.ndarray],
+    rows: Mapping[Hashable, str],
+    blocks: Mapping[Hashable, str],
+    title: str,
+    columns: int,
+) -> Figure:
+    """Pictures in rows and blocks, laid out so that every sample pixel is a square of the same size.
+
+    images: (row, block) -> (up to `columns`, H, W, 3) uint8; rows, blocks: each one's label, in order. A block whose
+    label is "" has no heading. A sample pixel is a whole number of dots where the figure's dpi is a multiple of 150.
+    """
+    height, width = next(iter(images.values())).shape[1:3]
+    left = 30 + max(wide(label, 10) for label in rows.values())
+    top, gap, between = 92 if any(blocks.values()) else 56, 4, 26
+    # As many blocks side by side as leave small pictures twice their size and headings whole; others below, in bands.
+    least = 2 * width if width <= 32 else width
+    headings = max(wide(label, 11) for label in blocks.values())
+    beside = len(blocks)
+    while beside > 1:
+        room = (1500 - left - between * beside) // (beside * columns)
+        if room >= least and columns * room + between > headings + 10:
+            break
+        beside -= 1
+    beside = -(-len(blocks) // -(-len(blocks) // beside))  # evenly
+    room = (1500 - left - between * beside) // (beside * columns)
+    scale = max(1, min(room, max(96, 2 * width)) // width)
+    tile_h, tile_w = height * scale + gap, width * scale + gap
+    band_h = len(rows) * tile_h + top - 36
+    total_w = max(left + beside * (columns * tile_w + between), 36 + wide(title, 12))
+    total_h = 36 + -(-len(blocks) // beside) * band_h + 8
+    canvas = np.full((total_h, total_w, 3), 255, np.uint8)
+    fig = plt.figure(figsize=(total_w * UNIT, total_h * UNIT), dpi=DPI)
+
+    def text(x: float, y: float, words: str, **style: object) -> None:
+        fig.text(x / total_w, 1 - y / total_h, words, va="center", color="0.1", **style)
+
+    text(8, 26, title, ha="left", fontsize=12)
+    for index, (block, heading) in enumerate(blocks.items()):
+        band, column = divmod(index, beside)
+        x0, y1 = left + column * (columns * tile_w + between), top + band * band_h
+        if heading:
+            text(x0 + columns * tile_w / 2, y1 - 22, heading, ha="center", fontsize=11)
+        canvas[y1 - gap : y1 + len(rows) * tile_h, x0 - gap : x0 + columns * tile_w] = MAT
+        for line, row in enumerate(rows):
+            y0 = y1 + line * tile_h
+            pictures = images.get((row, block))
+            if pictures is None:
+                canvas[y0 : y0 + tile_h - gap, x0 : x0 + columns * tile_w - gap] = 240
+                text(x0 + columns * tile_w / 2, y0 + tile_h / 2, "not run", ha="center")
+                continue
+            for at, image in enumerate(pictures):
+                x = x0 + at * tile_w
+                canvas[y0 : y0 + height * scale, x : x + width * scale] = enlarge(image, scale)
+    for band in range(-(-len(blocks) // beside)):
+        for line, label in enumerate(rows.values()):
+            y = top + band * band_h + (line + 0.5) * tile_h
+            text(left - 12, y, label, ha="right", fontsize=10)
+    # An axes as large as the figure, and not `figimage`, which would lay one canvas pixel on one dot at any dpi.
+    page = fig.add_axes((0, 0, 1, 1), zorder=-1)
+    page.imshow(canvas, interpolation="nearest", aspect="auto")
+    page.set_axis_off()
+    return fig
+
+
+def gif(pages: list[Image.Image], limit: int = 300_000) -> bytes:
+    """An endless GIF: 120 ms a frame, the last held 2.5 s.
+
+    Noise does not compress: until the file is small, its frames (the first four fifths) get fewer tones, and
+    then grow fewer.
+    """
+    late = len(pages) * 4 // 5
+    for every, tones in ((1, 32), (1, 16), (1, 10), (2, 16), (2, 10), (3, 10), (5, 8)):
+        kept = [
+            (
+                page.quantize(tones if index < late else 64, dither=Image.Dither.NONE),
+                120 * every ** (index < late),
+            )
+            for index, page in enumerate(pages)
+            if index >= late or index % every == 0
+        ]
+        drawn, durations = [page for page, _ in kept], [time for _, time in kept[:-1]] + [2500]
+        buffer = io.BytesIO()
+        drawn[0].save(buffer, "GIF", save_all=True, append_images=drawn[1:], duration=durations, loop=0)
+        if buffer.tell() <= limit:
+            break
+    return buffer.getvalue()
+
+
+# ---------------------------------------------------------------- axes of numbers
+
+
+def distance_axis(axis, values: Sequence[float], floor: float | None, log: bool = False) -> None:
+    """An axis from 0, or a logarithmic one where the values' range needs it or `log` asks for it."""
+    values = np.array([value for value in values if np.isfinite(value)])
+    if not len(values):
+        return
+    low, high = values.min(), values.max()
+    if low > 0 and (log or high / low > 20):
+        axis.set_yscale("log")
+        if high / min(low, floor or low) < 300:
+            axis.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
+    elif high > 0:
+        axis.set_ylim(0, high * 1.08)
+    axis.yaxis.set_major_formatter(COMPACT)
+
+
+def places(x: Sequence[str], cells: Sequence[Mapping]) -> tuple[dict[tuple, float], bool]:
+    """Where along the axes `x` each of their values stands, and whether that axis is logarithmic.
+
+    Numbers stand at their value, all else in order. What does not apply stands nowhere.
+    """
+    keys = [key for key in labels.grouped(cells, x) if None not in key] if x else []
+    numeric = len(x) == 1 and all(type(value) is int for (value,) in keys)
+    found = {key: key[0] if numeric else index for index, key in enumerate(keys)}
+    return found, numeric and len(found) > 1 and min(found.values()) > 0 and max(found.values()) >= 20 * min(
+        found.values()
+    )
+
+
+def along(axis, x: Sequence[str], at: Mapping[tuple, float], log: bool) -> None:
+    """The axis along `x`: its title, and a tick at each value that was run, where these are few."""
+    axis.set_xlabel(labels.titled(x) + " (log scale)" * log)
+    words = [labels.words(x, dict.fromkeys(labels.AXES) | dict(zip(x, key, strict=True))) for key in at]
+    numeric = len(x) == 1 and all(key == (place,) for key, place in at.items())
+    if log:
+        axis.set_xscale("log")
+    if not numeric:
+        axis.set_xticks(list(at.values()), words)
+    elif len(at) <= (10 if log else 8):
+        axis.set_xticks(list(at.values()), [f"{place:g}" for place in at.values()])
+        axis.minorticks_off()
+
+
+def mean_and_band(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean, smallest and largest of the replicates' values, NaN where there are none."""
+    known = [value for value in values if np.isfinite(value)]
+    return (float(np.mean(known)), min(known), max(known)) if known else (np.nan,) * 3
+
+
+def line_with_band(axis, table, x: str, y: str, **style: object) -> None:
+    """The mean over a table's replicates along column x, with a band from the lowest to the highest."""
+    by_x = table.groupby(x)[y]
+    axis.plot(by_x.mean().index, by_x.mean(), **style)
+    if (by_x.count() > 1).any():
+        axis.fill_between(by_x.min().index, by_x.min(), by_x.max(), color=style["color"], alpha=0.18, lw=0)

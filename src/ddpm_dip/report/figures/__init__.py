@@ -1,0 +1,41 @@
+"""The kinds of figures, each a file here that is found by its name: `gan_loss.py` is the kind `gan-loss`.
+
+A kind that an experiment can `show` defines `ROLES`, a literal tuple of what an axis can be in it, and `OPTIONS`, a
+literal tuple of its other options; either may be empty. A kind that belongs to no experiment has no `OPTIONS`. Each
+kind defines two functions:
+
+`wanted(study)` yields a `plan.Wanted` for each figure of that kind that the study is to have.
+
+`draw(inputs, options)` returns a Matplotlib figure, or a list of PIL images for a GIF. `inputs` are loaded, under the
+roles that `wanted` gave them: a .csv is a DataFrame, an .npz a mapping of arrays, with `cell` or `names` as a mapping.
+Matplotlib and pandas are imported inside `draw`, through `report.canvas` and `report.tables`, so that planning a study
+stays quick.
+"""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+from ...jobs.errors import UserError
+
+
+def kinds() -> list[str]:
+    """All kinds of figures, by their files."""
+    folder = Path(__file__).parent
+    return sorted(path.stem.replace("_", "-") for path in folder.glob("*.py") if path.stem != "__init__")
+
+
+def load(kind: str) -> ModuleType:
+    """The module of a kind. Raises UserError where there is none."""
+    if kind not in kinds():
+        raise UserError(f"figure {kind}: unknown; right is one of {', '.join(kinds())}")
+    return importlib.import_module(f".{kind.replace('-', '_')}", __name__)
+
+
+def draw(kind: str, inputs: dict, options: dict | None = None):
+    """The figure of that kind: a Matplotlib figure, or frames of a GIF. inputs: loaded, by role."""
+    from .. import canvas
+
+    module = load(kind)
+    canvas.begin()
+    return module.draw(inputs, options or {})

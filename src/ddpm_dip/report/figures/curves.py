@@ -1,0 +1,139 @@
+"""A metric along an axis: a line a series, a panel a value, a column a display; replicates are a band.
+
+A series to which the axis does not apply, or that has a single place on it, is a horizontal line to compare with.
+"""
+
+from collections.abc import Iterator
+
+from ...evaluation.metrics import METRICS
+from ...jobs.errors import UserError, nearest
+from .. import labels
+from ..plan import CELLS_TABLES, Wanted, file_name, section, showing
+
+ROLES = ("x", "line", "panel")
+OPTIONS = ("metric",)
+DISTANCE = "distance"  # as a metric: the distance to judge by
+TONE = (
+    "tone: how much the images, as shown, differ in overall brightness (the standard deviation over samples of the "
+    "image mean)"
+)
+TITLES = {"fd_classifier": "distance", "fid_inception": "distance", "tone_sd": "tone"}
+
+
+def metrics(options: dict) -> list[str]:
+    """The metrics to show, from an experiment's option: a name or a list of them, the distance where it says none."""
+    asked = options.get("metric") or DISTANCE
+    return [asked] if isinstance(asked, str) else list(asked)
+
+
+def wanted(study) -> Iterator[Wanted]:
+    for part, roles in showing(study, "curves"):
+        asked = metrics(roles)
+        unmeasured = not study.labelled and study.config["metrics"]["fid_inception"] is False
+        if unmeasured and asked == [DISTANCE]:
+            continue
+        if wrong := [metric for metric in asked if metric not in (DISTANCE, *METRICS)]:
+            known_words = nearest(wrong[0], [DISTANCE, *METRICS])
+            key = f"experiments.{part.name}.show.curves.metric"
+            raise UserError(f"config: {key}: {wrong[0]!r} is unknown; {known_words}")
+        along, shown = labels.told(roles["x"]), " and ".join(asked).replace("_", " ")
+        names = {DISTANCE: "distance to held-out real images", "tone_sd": TONE}
+        what = ", and ".join(names.get(TITLES.get(metric, metric), names.get(metric, metric)) for metric in asked)
+        caption = f"{what[0].upper()}{what[1:]}, against {along}. Dotted: the floor. "
+        caption += "A panel with a wide range has a logarithmic axis."
+        if len(study.config["seeds"]["replicates"]) > 1:
+            caption += " Lines are means over replicates, bands reach from the lowest to the highest."
+        yield Wanted(
+            file=file_name("curves", part.name),
+            kind="curves",
+            options={**roles, "metric": asked, "cells": [cell.path for cell in part.cells]},
+            inputs={"tables": CELLS_TABLES},
+            section=section(part.name),
+            title=f"Against {along}",
+            caption=caption,
+            alt=f"Line charts: {shown} against {along}, one panel per {labels.told(roles['panel'], 'display')}",
+        )
+
+
+def draw(inputs: dict, options: dict):
+    from .. import canvas, tables
+
+    table = tables.with_floors(inputs["tables"]["cells"], inputs["tables"].get("floors"))
+    rows = tables.rows_of(table, options.get("cells"))
+    shown = list(measured(rows, metrics(options), tables.distance(table)))
+    if not shown:
+        return canvas.nothing("nothing to draw: no distance was measured here")
+    rows = [row for row in rows if any(known(row[metric]) for metric in shown)]
+    x, line, panel = (list(options.get(role) or []) for role in ROLES)
+    panels = labels.panels(rows, panel, x)
+    firsts = [cells[0] for cells in labels.grouped(rows, line).values()]
+    styles = {labels.key(line, cell): style for cell, style in zip(firsts, canvas.styles(line, firsts), strict=True)}
+    places, log = canvas.places(x, rows)
+
+    grid = [(key, metric) for key in panels for metric in shown]
+    fig, axes = canvas.subplots(len(grid), len(labels.DISPLAY_NAMES), 0.9 + 3.3 * len(grid))
+    handles: dict[str, object] = {}
+    for row, (key, metric) in zip(axes, grid, strict=True):
+        for axis, display in zip(row, labels.DISPLAY_NAMES, strict=True):
+            cells = [cell for cell in panels[key] if cell["display"] == display and known(cell[metric])]
+            series = labels.grouped(cells, line)
+            longest = max((len(set(labels.grouped(part, x)) & places.keys()) for part in series.values()), default=0)
+            for name, part in series.items():
+                draw_series(axis, part, metric, x, line, places, longest, styles[name], handles)
+            levels = sorted(cell[f"{metric}_floor"] for cell in cells if known(cell.get(f"{metric}_floor")))
+            floor = levels[len(levels) // 2] if levels else None
+            canvas.distance_axis(axis, [cell[metric] for cell in cells], floor, log)
+            if floor is not None:
+                handles["floor: real against real, same n"] = axis.axhline(floor, color="black", ls=":", lw=1.6)
+            canvas.along(axis, x, places, log)
+            words = [labels.words(panel, panels[key][0]), TITLES.get(metric) if len(shown) > 1 else None]
+            axis.set_title(", ".join([*filter(None, words), labels.DISPLAY_LABELS[display]]))
+            axis.set_ylabel(labels.metric_title(metric))
+    canvas.legend(fig, handles)
+    what = ", and ".join(TITLES.get(metric, metric.replace("_", " ")) for metric in shown)
+    what = what.replace("distance", "distance to real images (lower is better)")
+    chains = [row for row in rows if row["start"] is not None] or rows
+    others = [axis for axis in ("model", "weights", "epochs", "steps") if axis not in (*x, *line, *panel)]
+    fixed = labels.alike(chains, others)
+    along = labels.told(x)
+    canvas.headline(fig, f"{what[0].upper()}{what[1:]} against {along}" + f"; {fixed}" * bool(fixed))
+    return fig
+
+
+def known(value: float | None) -> bool:
+    return value is not None and value == value
+
+
+def measured(rows: list[dict], asked: list[str], judged_by: str) -> Iterator[str]:
+    """The columns to show: those asked for that have a value in some row."""
+    for column in dict.fromkeys(judged_by if metric in (DISTANCE, "fd_classifier") else metric for metric in asked):
+        if any(known(row.get(column)) for row in rows):
+            yield column
+
+
+def draw_series(axis, cells, metric, x, line, places, longest, style, handles) -> None:
+    """One series: its curve, or levels where it has no place along x, or one and others have more."""
+    from .. import canvas
+
+    at = labels.grouped(cells, x)
+    on_curve = {key: part for key, part in at.items() if key in places}
+    if len(on_curve) > 1 or longest <= 1:
+        bands = [canvas.mean_and_band([cell[metric] for cell in part]) for part in on_curve.values()]
+        if bands:
+            xs, (middle, low, high) = [places[key] for key in on_curve], zip(*bands, strict=True)
+            name = labels.words(line, cells[0]) or labels.arm(next(iter(on_curve.values()))[0])
+            (handles[name],) = axis.plot(xs, middle, **style, ms=6, mec="white", mew=0.6, lw=1.8)
+            if low != high:
+                axis.fill_between(xs, low, high, color=style["color"], alpha=0.18, lw=0)
+        at = {key: part for key, part in at.items() if key not in places}
+    for key, part in at.items():
+        middle, low, high = canvas.mean_and_band([cell[metric] for cell in part])
+        name = labels.words(line, part[0]) or labels.arm(part[0])
+        if key in places:
+            name += f", {labels.words(x, part[0])}"
+        elif part[0]["start"] is None:
+            name += " (no chain)"
+        colour = style["color"] if line else labels.arm_colour(labels.arm_of(part[0]))
+        handles[name] = axis.axhline(middle, color=colour, ls="-.", lw=1.4)
+        if low != high:
+            axis.axhspan(low, high, color=colour, alpha=0.12, lw=0)

@@ -1,0 +1,82 @@
+"""What the report wants: every figure of a study, with what it is made from and where it stands. Light imports only.
+
+Each kind of figure is a file of `report/figures`, found by its name; nothing else lists them.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..jobs.errors import UserError
+from . import figures
+
+TEMPLATES = Path(__file__).with_name("templates")
+# the page's templates, which shape the report beside its code: paths relative to the package
+TEXTS = tuple(sorted(str(path.relative_to(TEMPLATES.parents[1])) for path in TEMPLATES.rglob("*.j2")))
+CELLS_TABLES = {"cells": "tables/cells.csv", "floors": "tables/floors.csv"}
+
+
+class Wanted(NamedTuple):
+    """One figure of a study.
+
+    file: its name below figures/, by which nothing is known of it but that .png and .gif are what they say.
+    kind: its file in report/figures; options: what `draw` gets, as JSON takes it.
+    inputs: role -> a path, a list or a mapping of paths, relative to the study's folder.
+    section: of the page: an experiment's name after "experiment-", or the key of another section.
+    title: the heading under which the page gathers neighbouring figures; caption: the words below; alt: those instead.
+    """
+
+    file: str
+    kind: str
+    options: dict
+    inputs: dict[str, str | list[str] | dict[str, str]]
+    section: str
+    title: str
+    caption: str
+    alt: str
+
+
+def wanted(study) -> list[Wanted]:
+    """Every figure of a study, in the page's order: an experiment's by the order of its `show`, then by kind.
+
+    Raises UserError with the mistakes of all kinds in their options, a line each.
+    """
+    found, mistakes = [], []
+    for kind in figures.kinds():
+        try:
+            found += figures.load(kind).wanted(study)
+        except UserError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    shown = {section(part.name): list(part.show) for part in study.experiments.values()}
+
+    def place(each: Wanted) -> int:
+        order = shown.get(each.section, [])
+        return order.index(each.kind) if each.kind in order else len(order)
+
+    return sorted(found, key=place)
+
+
+def section(experiment: str) -> str:
+    """The key of an experiment's section. Others' keys begin otherwise, whatever an experiment is called."""
+    return f"experiment-{experiment}"
+
+
+def showing(study, kind: str) -> Iterator[tuple[object, dict]]:
+    """The experiments that show a kind of figure, each with the kind's roles and options."""
+    for part in study.experiments.values():
+        if kind in part.show:
+            yield part, part.show[kind]
+
+
+def file_name(kind: str, *parts: object, suffix: str = ".png") -> str:
+    """A file name from the parts that tell a figure from all others, those that are None left out."""
+    return ".".join([kind, *(str(part).replace("/", "-") for part in parts if part not in (None, ""))]) + suffix
+
+
+def point_name(cell, axes: Sequence[str]) -> str:
+    """A cell's values on some axes as a part of a file name."""
+    from ..study.axes import AXES
+
+    return "-".join(AXES[axis].token(getattr(cell, axis)) for axis in axes if getattr(cell, axis) is not None)

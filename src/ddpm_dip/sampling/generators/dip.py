@@ -1,0 +1,64 @@
+"""The fitted DIP net alone: noise after so many passes through it."""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...jobs.errors import UserError
+from ...models import build_dip
+from ...models.dip import SIZE
+from ...models.dip_pass import dip_pass
+from .. import backends
+from ..noise import keyed_noise
+from . import Generator, Weights
+
+AXES = ("passes",)
+
+
+def ready(weights: Weights, channels: int, backend: str, threads: int, batch: int) -> Callable[[Tensor], Tensor]:
+    """The fitted net on a backend: (n, channels, 32, 32) to the same shape. Raises UserError for another net's weights.
+
+    It always runs on the CPU in float32, and so that an image's result is the same in every batch: a pass multiplies a
+    difference by 6 to 8, and ten passes would turn the rounding of another batch size into other images.
+    """
+    header = weights.header
+    if header.get("network") != "dip" or header.get("image_channels") != str(channels):
+        raise UserError(f"{weights.source}: not the weights of a DIP net for {channels} channels")
+    net = build_dip(channels)
+    net.load_state_dict(weights.tensors)
+    if own_backend(backend) == "torch":
+        return backends.one_by_one(net)
+    return backends.openvino(net, (torch.zeros(batch, channels, SIZE, SIZE),), threads)
+
+
+def own_backend(backend: str) -> str:
+    """What computes the DIP net where `backend` samples: lanes has U-Nets alone."""
+    by_openvino = importlib.util.find_spec("openvino") if backend == "lanes" else backend.startswith("openvino")
+    return "openvino" if by_openvino else "torch"
+
+
+def build(
+    cell: dict[str, object],
+    *,
+    weights: None,
+    dip: Weights | None,
+    train: np.ndarray,
+    backend: str,
+    threads: int,
+    batch: int,
+) -> Generator:
+    """The generator of a cell of the family `dip`, as the package describes it."""
+    shape, passes = train.shape[1:], cell["passes"]
+    if dip is None or not passes or passes < 1:
+        raise UserError("a cell of the family dip needs the input `dip`, and passes from 1 up")
+    net = ready(dip, shape[0], backend, threads, batch)
+
+    @torch.inference_mode()
+    def draw(indices: Sequence[int], callback: Callable[[int, Tensor], None] = lambda t, x: None) -> Tensor:
+        latents = keyed_noise(cell["replicate"], "dip-latents", indices, (shape[0], SIZE, SIZE))
+        return 2 * dip_pass(net, latents, passes, shape[-1]) - 1  # from its [0, 1] to the model's scale
+
+    return Generator(draw, [], shape, "dip", own_backend(backend))

@@ -1,0 +1,1 @@
+"""Stages: each a function of one job, `run(job)`, that reads files and writes files."""

@@ -1,0 +1,88 @@
+"""A study: the checked configuration, its cells and what they ask for. Nothing here imports torch."""
+
+from typing import NamedTuple
+
+from . import config as configuration
+from . import grid, plugins, show
+from .axes import AXES, Axis, Cell
+
+__all__ = ["AXES", "Axis", "Cell", "Experiment", "Study", "cells", "read"]
+
+
+class Experiment(NamedTuple):
+    """One grid. show: kind of figure -> role -> axes."""
+
+    name: str
+    title: str
+    cells: list[Cell]
+    show: dict[str, dict]
+
+
+class Study(NamedTuple):
+    """What one configuration asks for.
+
+    families: of the models, by name; cells: of all experiments, each once; interpolations: path without suffix -> the
+    settings of images between latents; labelled: whether the data set has labels.
+    """
+
+    name: str
+    config: dict
+    families: dict[str, str]
+    cells: list[Cell]
+    experiments: dict[str, Experiment]
+    interpolations: dict[str, dict]
+    labelled: bool
+
+
+def read(config: dict) -> Study:
+    """The study of a whole configuration. Raises UserError with all of its mistakes."""
+    config = configuration.check(config)
+    experiments = {}
+    for name, part in config["experiments"].items():
+        if "grid" in part:
+            found = grid.expand(config, part["grid"], f"experiments.{name}.grid")
+            title = part.get("title", name.replace("_", " ").replace("-", " "))
+            experiments[name] = Experiment(name, title, found, show.resolve(found, part.get("show"), name))
+    every = dict.fromkeys(cell for part in experiments.values() for cell in part.cells)
+    families = {name: grid.family_of(config, name) for name in config["models"]}
+    labelled = plugins.constant("dataset", config["data"]["dataset"].replace("_", "-"), "LABELLED", True)
+    return Study(
+        config["study"], config, families, list(every), experiments, interpolations(config, families), labelled
+    )
+
+
+def cells(config: dict) -> list[Cell]:
+    """All cells of a whole configuration, each once, by experiment. Raises UserError as `read` does."""
+    return read(config).cells
+
+
+def interpolations(config: dict, families: dict[str, str]) -> dict[str, dict]:
+    """What is interpolated: path without suffix -> settings. A DCGAN's and DDIM's images need no noise."""
+    part, found = config["experiments"].get("interpolation"), {}
+    for model in part["models"] if part else ():
+        epochs = max(config["models"][model]["epochs"])
+        ways = [(None, None, None)]
+        if families[model] != "dcgan":
+            noises = {"ancestral": part["noise"], "ddim": [None]}
+            steps = {"ancestral": part["steps"], "ddim": part["ddim_steps"]}
+            ways = [(sampler, noise, steps[sampler]) for sampler in part["samplers"] for noise in noises[sampler]]
+        for replicate in config["seeds"]["replicates"]:
+            for path in part["paths"]:
+                for sampler, noise, count in ways:
+                    name = "-".join(filter(None, (sampler, path, noise)))
+                    chain = sampler is not None
+                    found[f"{model}/r{replicate}/epoch-{epochs:04d}/{name}"] = {
+                        "family": families[model],
+                        "model": model,
+                        "replicate": replicate,
+                        "epochs": epochs,
+                        "weights": config["training"]["weights"] if chain else None,
+                        "sampler": sampler,
+                        "path": path,
+                        "noise": noise,
+                        "steps": count,
+                        "clip_x0": config["sampling"]["clip_x0"] if chain else None,
+                        "pairs": part["pairs"],
+                        "points": part["points"],
+                    }
+    return found

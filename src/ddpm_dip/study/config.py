@@ -1,0 +1,256 @@
+"""The checked configuration: every mistake in one message, each with its key and what would be right."""
+
+import copy
+import math
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from .. import data
+from ..jobs.errors import UserError, nearest
+from . import grid, plugins, show
+from .axes import AXES
+
+SCHEMA = Path(__file__).with_name("schema.yaml")
+# YAML's 100.0 is no whole number here, and .nan and .inf are no numbers
+VALIDATOR = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+            "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+        }
+    ),
+)
+OLD_EXPERIMENT = {"models", "starts", "epochs", "steps", "passes", "dip_alone"}
+
+
+@cache
+def schema() -> dict:
+    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+
+
+def without_nulls(config: dict) -> dict:
+    """A copy without the models, experiments and kinds of figure that an overlay leaves out by `null`."""
+    config = copy.deepcopy(config)
+    for key in ("models", "experiments"):
+        if isinstance(config.get(key), dict):
+            config[key] = {name: part for name, part in config[key].items() if part is not None}
+    for part in config["experiments"].values() if isinstance(config.get("experiments"), dict) else ():
+        if isinstance(part, dict) and isinstance(part.get("show"), dict):
+            part["show"] = {kind: roles for kind, roles in part["show"].items() if roles is not None}
+    return config
+
+
+def check(config: dict) -> dict:
+    """The configuration without what it leaves out. Raises UserError with every mistake, a line each."""
+    config = without_nulls(config)
+    mistakes = list(old_shape(config))
+    if not mistakes:
+        errors = sorted(VALIDATOR(schema()).iter_errors(config), key=lambda error: list(map(str, error.absolute_path)))
+        mistakes = list(dict.fromkeys(describe(error) for error in errors))
+        wrong = {str(error.absolute_path[0]) if error.absolute_path else "" for error in errors}
+        for keys, find in CHECKS.items():
+            if not wrong & {"", *keys}:
+                mistakes += find(config)
+    if mistakes:
+        raise UserError("\n".join(f"config: {mistake}" for mistake in mistakes))
+    return config
+
+
+def old_shape(config: dict) -> Iterator[str]:
+    """What was written another way before experiments were grids."""
+    if "seed" in config:
+        yield "seed is now three: seeds: { data: 0, classifiers: [0, 1], replicates: [0] }"
+    if isinstance(config.get("models"), list):
+        yield "models is now a mapping from names: models: { NAME: { network: hw4, epochs: [20] } }"
+    parts = config.get("experiments")
+    for name, part in parts.items() if isinstance(parts, dict) else ():
+        if name != "interpolation" and isinstance(part, dict) and "grid" not in part and OLD_EXPERIMENT & part.keys():
+            yield (
+                f"experiments.{name} is now a grid of axes: {name}: {{ grid: {{ model: [...], start: [...], "
+                "steps: [...], passes: [...] } }; passes begin at 1, and 0 passes is the start noise"
+            )
+
+
+def describe(problem: jsonschema.ValidationError) -> str:
+    """A schema error in a user's words."""
+    key = ".".join(str(part) for part in problem.absolute_path) or "top level"
+    value, rule = problem.instance, problem.validator_value
+    match problem.validator:
+        case "additionalProperties":
+            known = problem.schema["properties"]
+            unknown = [name for name in value if name not in known]
+            return f"{key}: unknown key {unknown[0]!r}; {nearest(unknown[0], known)}"
+        case "required":
+            missing = [name for name in rule if name not in value]
+            return f"{key}: {missing[0]} is missing"
+        case "minItems" | "minProperties":
+            return f"{key} is empty: give at least one" if not value else f"{key} is {value}: give at least {rule}"
+        case "maxItems":
+            return f"{key} is {value}: give at most {rule}"
+        case "minLength":
+            return f"{key} is empty"
+        case "minimum" | "exclusiveMinimum":
+            return (
+                f"{key} is {value}; it must be {'at least' if problem.validator == 'minimum' else 'more than'} {rule}"
+            )
+        case "maximum" | "exclusiveMaximum":
+            return f"{key} is {value}; it must be {'at most' if problem.validator == 'maximum' else 'less than'} {rule}"
+        case "type":
+            kinds = {"object": "a mapping", "array": "a list", "integer": "a whole number", "number": "a number"}
+            kinds |= {"string": "text", "boolean": "true or false", "null": "null"}
+            allowed = [kinds[kind] for kind in ([rule] if isinstance(rule, str) else rule)]
+            hint = " (YAML reads 1e-3 as text: write 0.001 or 1.0e-3)" if rule == "number" else ""
+            return f"{key} is {value!r}; it must be {' or '.join(allowed)}{hint}"
+        case "enum":
+            choices = [str(each).lower() if isinstance(each, bool) else each for each in rule]  # YAML's true
+            return f"{key} is {value!r}; {nearest(value, choices)}"
+        case "uniqueItems":
+            return f"{key} names a value twice: {value}"
+        case "multipleOf":
+            return f"{key} is {value}; it must be divisible by {rule}"
+        case "pattern":
+            return f"{key} is {value!r}; use letters, digits, - and _ only"
+    return f"{key}: {problem.message}"
+
+
+def check_models(config: dict) -> Iterator[str]:
+    known = plugins.names("network")
+    for name, model in config["models"].items():
+        key, network = f"models.{name}", model["network"]
+        if name == grid.DIP:
+            yield f"{key}: the name {name!r} is taken: it is the DIP net's drawing alone"
+        if network not in known:
+            yield f"{key}.network: {network!r} is unknown; {nearest(network, known)}"
+            continue
+        if says := plugins.problem("network", network):
+            yield f"{key}.network: {says}"
+            continue
+        family = plugins.constant("network", network, "FAMILY")
+        if "width" in model and plugins.constant("network", network, "WIDTH") is None:
+            free = [other for other in known if plugins.constant("network", other, "WIDTH") is not None]
+            yield f"{key}.width: the network {network} has one width; {', '.join(free)} have a choice"
+        if family != "unet" and model.get("dip_passes"):
+            yield f"{key}.dip_passes: DIP inside training is for the U-Nets; leave it out for a {network}"
+        sizes, size = plugins.constant("network", network, "SIZES"), config["data"]["image_size"]
+        if sizes is not None and size not in sizes:
+            yield f"{key}.network: a {network} cannot take data.image_size {size}; {', '.join(map(str, sizes))} work"
+
+
+def check_experiments(config: dict) -> Iterator[str]:
+    grids = {name: part for name, part in config["experiments"].items() if "grid" in part}
+    if not grids:
+        without = "has interpolation alone, which makes no cells" if config["experiments"] else "are all left out"
+        yield f"experiments {without}: give at least one grid"
+    asked = {name: asked_plugins(part["grid"]) for name, part in grids.items()}
+    asked_by_any = sorted(set().union(*asked.values())) + [("figure", kind) for kind in plugins.names("figure")]
+    wrong = {plugin: says for plugin in asked_by_any if (says := plugins.problem(*plugin))}
+    yield from (f"experiments: {says}" for says in wrong.values())
+    for name, part in grids.items():
+        key = f"experiments.{name}"
+        mistakes = list(check_grid(config, f"{key}.grid", part["grid"]))
+        yield from mistakes
+        if not mistakes and not asked[name] & wrong.keys():
+            try:
+                found = grid.expand(config, part["grid"], key=f"{key}.grid")
+                show.resolve(found, part.get("show"), key=f"{key}.show")
+            except UserError as error:
+                yield str(error)
+    part = config["experiments"].get("interpolation")
+    for model in part["models"] if part else ():
+        if model not in config["models"]:
+            yield f"experiments.interpolation.models: {model!r} is unknown; {nearest(model, config['models'])}"
+
+
+def asked_plugins(asked: dict) -> set[tuple[str, str]]:
+    """The starts and samplers that a grid names, those that there are, as (kind, name)."""
+    found = set()
+    for kind in ("start", "sampler"):
+        values = asked.get(kind, [])
+        values = values if isinstance(values, list) else [values]
+        found |= {(kind, name) for name in plugins.names(kind) if name in values}
+    return found
+
+
+def check_grid(config: dict, key: str, asked: dict) -> Iterator[str]:
+    """Each axis and each of its values, one by one."""
+    known = grid.choices(config)
+    for name, values in asked.items():
+        if name not in AXES:
+            yield f"{key}: unknown axis {name!r}; {nearest(name, AXES)}"
+            continue
+        values = values if isinstance(values, list) else [values]
+        if not values:
+            yield f"{key}.{name} is empty: give at least one"
+        if len({repr(value) for value in values}) < len(values):
+            yield f"{key}.{name} names a value twice: {values}"
+        for value in values:
+            if name == "epochs" and value == "all":
+                continue
+            errors = list(VALIDATOR(AXES[name].schema).iter_errors(value))
+            hint = "; for no pass through the DIP net, add the start noise" if name == "passes" and value == 0 else ""
+            if errors:
+                yield describe_value(errors[0], f"{key}.{name}", known.get(name)) + hint
+            elif name in known and value not in known[name]:
+                yield f"{key}.{name}: {value!r} is unknown; {nearest(value, known[name])}"
+    if "model" not in asked:
+        yield f"{key}: model is missing; {nearest('', known['model'])}"
+
+
+def describe_value(problem: jsonschema.ValidationError, key: str, known: Iterable[object] | None) -> str:
+    if known is not None and problem.validator != "type":
+        return f"{key}: {problem.instance!r} is unknown; {nearest(problem.instance, known)}"
+    problem.path.clear()
+    return describe(problem).replace("top level", key, 1)
+
+
+def check_timing(config: dict) -> Iterator[str]:
+    timing = config["timing"]
+    # a model whose network is wrong is named elsewhere
+    chains = [name for name in config["models"] if grid.family_of(config, name) in ("unet", None)]
+    if timing and timing["model"] not in chains:
+        yield f"timing.model: {timing['model']!r} is not among the U-Nets; {nearest(timing['model'], chains)}"
+
+
+def check_data(config: dict) -> Iterator[str]:
+    half, n = config["data"]["reference"] // 2, config["sampling"]["n"]
+    if n > half:
+        yield (
+            f"sampling.n is {n}, but half of data.reference is {half}: the real-against-real floor needs as "
+            "many real images as there are samples; make n smaller or reference larger"
+        )
+    weights = config["metrics"]["inception_weights"]
+    if weights is not None and not Path(weights).is_file():
+        yield f"metrics.inception_weights: {weights}: no such file"
+    dataset = config["data"]["dataset"].replace("_", "-")
+    if plugins.file_of("dataset", dataset).is_file() and (says := plugins.problem("dataset", dataset)):
+        yield f"data.dataset: {says}"
+        return
+    try:
+        data.check(data_options(config))
+    except UserError as error:
+        yield str(error)
+
+
+CHECKS = {  # the parts of the configuration that must be well formed -> what is checked then
+    ("models", "data"): check_models,
+    ("models", "experiments", "seeds", "training", "sampling"): check_experiments,
+    ("models", "timing"): check_timing,
+    ("data", "sampling", "metrics"): check_data,
+}
+
+
+def data_options(config: dict) -> data.Options:
+    settings = config["data"]
+    return data.Options(
+        settings["dataset"],
+        settings["root"],
+        settings["split"],
+        settings["image_size"],
+        settings["channels"],
+        sha256=settings["sha256"],
+    )

@@ -1,0 +1,337 @@
+"""The plan of a study: every job that it asks for, each after those whose results it reads.
+
+Paths are relative to the study's folder. What depends on the machine (its backends) is given, not asked for here.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .. import data
+from ..jobs.ledger import Planned
+from ..report import plan as report_plan
+from . import Cell, Study, plugins
+from .grid import DIP, needs_dip
+
+INCEPTION = "inception/inception.json"
+FEATURES, FLOORS = "reference/features.npz", "tables/floors.csv"
+
+
+class Machine(NamedTuple):
+    """What a plan takes from the machine that it is made on: backends, never `auto`."""
+
+    backend: str  # that samples
+    few: str  # that samples less than `many` images at a time
+    many: int
+    training: str  # that trains U-Nets
+
+    def plugins(self, *backends: str) -> tuple[str, ...]:
+        """The modules that those load by name."""
+        return ("models.lanes_unet",) if "lanes" in backends else ()
+
+
+def samples_of(cell: Cell) -> str:
+    return f"samples/{cell.path}.npz"
+
+
+def metrics_of(cell: Cell) -> str:
+    return f"metrics/{cell.path}.json"
+
+
+def data_of(study: Study) -> str:
+    return f"data/{study.config['data']['dataset']}.npz"
+
+
+def dip_of(replicate: int) -> str:
+    return f"dip/r{replicate}"
+
+
+def snapshot_of(model: str, replicate: int, epochs: int) -> str:
+    """The folder of an epoch budget."""
+    return f"models/{model}/r{replicate}/epoch-{epochs:04d}"
+
+
+def feature_nets(study: Study) -> dict[str, str]:
+    """The nets whose features distances are taken on -> their files. A classifier needs labels to be trained with."""
+    config, nets = study.config, {}
+    if study.labelled:
+        for number, seed in enumerate(config["seeds"]["classifiers"], start=1):
+            nets["classifier" if number == 1 else f"classifier-{number}"] = f"classifier/seed-{seed}.safetensors"
+    choice = config["metrics"]["fid_inception"]
+    given = config["metrics"]["inception_weights"] is not None
+    if choice is True or (choice == "auto" and (given or not study.labelled or config["device"] == "cuda")):
+        nets["inception"] = INCEPTION
+    return nets
+
+
+def budgets(study: Study) -> dict[tuple[str, int], list[int]]:
+    """The epoch budgets that cells, timing and interpolation use: (model, replicate) -> epochs, rising."""
+    used = {(cell.model, cell.replicate, cell.epochs) for cell in study.cells if cell.model != DIP}
+    used |= {(names["model"], names["replicate"], names["epochs"]) for names in study.interpolations.values()}
+    if timing := study.config["timing"]:
+        used.add((timing["model"], *timed(study)))
+    found: dict[tuple[str, int], list[int]] = {}
+    for model, replicate, epochs in sorted(used):
+        found.setdefault((model, replicate), []).append(epochs)
+    return found
+
+
+def timed(study: Study) -> tuple[int, int]:
+    """Replicate and epochs of the model that is timed."""
+    model = study.config["models"][study.config["timing"]["model"]]
+    return study.config["seeds"]["replicates"][0], max(model["epochs"])
+
+
+def replicates_with_dip(study: Study) -> list[int]:
+    """The replicates whose DIP net is used: by a start, by its drawing alone, inside training, or in the timing."""
+    config = study.config
+    used = {cell.replicate for cell in study.cells if cell.model == DIP or needs_dip(cell.start)}
+    used |= {replicate for model, replicate in budgets(study) if config["models"][model].get("dip_passes")}
+    if config["timing"] and any(config["timing"]["passes"]):
+        used.add(timed(study)[0])
+    return sorted(used)
+
+
+def plan(study: Study, machine: Machine) -> list[Planned]:
+    """Every job of the study, in an order in which they could run."""
+    jobs = [prepare_data(study), *fits(study), *trainings(study, machine), *references(study)]
+    for cell in study.cells:
+        jobs += [sample(study, machine, cell), evaluate(study, cell)]
+    jobs += [*interpolations(study, machine), *timings(study, machine)]
+    jobs += tables(study, jobs)
+    figures = report_plan.wanted(study)
+    jobs += [
+        Planned(
+            "figure",
+            wanted.file,
+            {"figure": wanted.kind, "options": wanted.options}
+            | ({} if wanted.file.endswith(".gif") else study.config["figures"]),
+            wanted.inputs,
+            {"figure": f"figures/{wanted.file}"},
+            plugins=(plugins.module_of("figure", wanted.kind),),
+        )
+        for wanted in figures
+    ]
+    jobs.append(report(study, jobs, figures))
+    return [job._replace(hints=job.hints | {"kind": kind_of(study, job)}) for job in jobs]
+
+
+def kind_of(study: Study, job: Planned) -> list:
+    """What a job's time for a unit of work depends on: the next estimate is taken from those of the same kind."""
+    settings, images = job.settings, study.config["data"]
+    if job.stage == "train":
+        of = (
+            settings["network"],
+            settings["width"],
+            settings["batch_size"],
+            images["dataset"],
+            settings.get("backend"),
+        )
+    elif job.stage in ("sample", "interpolate"):
+        model = settings.get("model") or settings["cell"]["model"]
+        of = (study.config["models"].get(model, {}).get("network", model), settings.get("backend"))
+    else:
+        return [job.stage]
+    return [job.stage, *of, images["image_size"], images["channels"]]
+
+
+def prepare_data(study: Study) -> Planned:
+    settings = study.config["data"]
+    return Planned(
+        "prepare_data",
+        settings["dataset"],
+        settings
+        | {"seed": study.config["seeds"]["data"], "sources": data.listing(settings["root"], settings["sha256"])},
+        {},
+        {"data": data_of(study)},
+        plugins=(plugins.module_of("dataset", settings["dataset"]),),
+    )
+
+
+def fits(study: Study) -> Iterator[Planned]:
+    for replicate in replicates_with_dip(study):
+        folder = dip_of(replicate)
+        yield Planned(
+            "fit_dip",
+            f"r{replicate}",
+            study.config["dip"] | {"replicate": replicate},
+            {"data": data_of(study)},
+            {
+                "weights": f"{folder}/weights.safetensors",
+                "curve": f"{folder}/fit.csv",
+                "pictures": f"{folder}/fit.npz",
+            },
+        )
+
+
+def trainings(study: Study, machine: Machine) -> Iterator[Planned]:
+    """A budget goes on from the next lower one where that is there: a hint, and no part of what the budget is."""
+    config = study.config
+    for (model, replicate), epochs in budgets(study).items():
+        family, settings = study.families[model], config["models"][model]
+        own = dict(config["training"])
+        del own["weights"]  # one trajectory has all kinds
+        own |= {"dip_passes": settings.get("dip_passes", 0), "backend": machine.training}
+        if family == "dcgan":
+            own = config["gan"] | {"flip": config["training"]["flip"]}
+        cosine = own.get("lr_schedule", "constant") != "constant"  # each budget is then a trajectory of its own
+        inputs = {"data": data_of(study)}
+        if own.get("dip_passes"):
+            inputs["dip"] = f"{dip_of(replicate)}/weights.safetensors"
+        for index, budget in enumerate(epochs):
+            folder = snapshot_of(model, replicate, budget)
+            lower = snapshot_of(model, replicate, epochs[index - 1]) if index and not cosine else None
+            yield Planned(
+                "train",
+                folder.removeprefix("models/"),
+                {
+                    "model": model,
+                    "family": family,
+                    "network": settings["network"],
+                    "width": settings.get("width"),
+                    "replicate": replicate,
+                    "epochs": budget,
+                    "device": config["device"],
+                }
+                | own,
+                inputs,
+                {
+                    "weights": f"{folder}/weights.safetensors",
+                    "state": f"{folder}/state.safetensors",
+                    "losses": f"{folder}/losses.csv",
+                },
+                hints={"build_on": lower},
+                after=(f"{lower}/state.safetensors", f"{lower}/losses.csv") if lower else (),
+                plugins=(
+                    f"models.families.{family}",
+                    plugins.module_of("network", settings["network"]),
+                    *machine.plugins(own.get("backend")),
+                ),
+            )
+
+
+def references(study: Study) -> Iterator[Planned]:
+    """The nets that distances are taken on, the reference images' features, and the real-against-real floors."""
+    config, nets, inputs = study.config, feature_nets(study), {"data": data_of(study)}
+    device = {"device": config["device"]}
+    if study.labelled:
+        for seed in config["seeds"]["classifiers"]:
+            yield Planned(
+                "train_classifier",
+                f"seed-{seed}",
+                {"epochs": config["metrics"]["classifier_epochs"], "seed": seed},
+                inputs,
+                {"classifier": f"classifier/seed-{seed}.safetensors"},
+            )
+    if "inception" in nets:
+        source = {"from": config["metrics"]["inception_weights"]}
+        yield Planned("fetch_inception", "inception", source, {}, {"status": INCEPTION})
+    yield Planned("reference_features", "features", device, inputs | {"nets": nets}, {"features": FEATURES})
+    yield Planned("floors", "floors", {"n": config["sampling"]["n"]}, {"features": FEATURES}, {"floors": FLOORS})
+
+
+def sample(study: Study, machine: Machine, cell: Cell) -> Planned:
+    family = DIP if cell.model == DIP else study.families[cell.model]
+    settings = {"family": family, "cell": cell._asdict(), "n": study.config["sampling"]["n"]}
+    inputs, used = {}, [plugins.module_of("family", family)]
+    settings["backend"] = machine.backend if family != "dcgan" else None
+    if family != "dcgan":
+        inputs["data"] = data_of(study)
+    if family != DIP:
+        inputs["weights"] = f"{snapshot_of(cell.model, cell.replicate, cell.epochs)}/weights.safetensors"
+        used.append(plugins.module_of("network", study.config["models"][cell.model]["network"]))
+    if family == DIP or needs_dip(cell.start):
+        inputs["dip"] = f"{dip_of(cell.replicate)}/weights.safetensors"
+    if cell.start is not None:
+        used += [plugins.module_of("start", cell.start), plugins.module_of("sampler", cell.sampler)]
+        used += machine.plugins(machine.backend)
+    return Planned("sample", cell.path, settings, inputs, {"samples": samples_of(cell)}, plugins=tuple(used))
+
+
+def evaluate(study: Study, cell: Cell) -> Planned:
+    inputs = {"samples": samples_of(cell), "features": FEATURES, "nets": feature_nets(study)}
+    device = {"device": study.config["device"]}
+    return Planned("evaluate", cell.path, device, inputs, {"metrics": metrics_of(cell)})
+
+
+def interpolations(study: Study, machine: Machine) -> Iterator[Planned]:
+    nets = {name: path for name, path in feature_nets(study).items() if name == "classifier"}
+    for path, names in study.interpolations.items():
+        settings, used = dict(names), [plugins.module_of("family", names["family"])]
+        if names["sampler"] is not None:
+            settings["backend"] = machine.backend
+            used += [plugins.module_of("sampler", names["sampler"]), *machine.plugins(machine.backend)]
+        used.append(plugins.module_of("network", study.config["models"][names["model"]]["network"]))
+        weights = f"{snapshot_of(names['model'], names['replicate'], names['epochs'])}/weights.safetensors"
+        images = f"interpolations/{path}.npz"
+        yield Planned("interpolate", path, settings, {"weights": weights}, {"images": images}, plugins=tuple(used))
+        measures = {"measures": f"interpolations/{path}.json"}
+        yield Planned("evaluate_interpolation", path, {}, {"images": images, "nets": nets}, measures)
+
+
+def timings(study: Study, machine: Machine) -> Iterator[Planned]:
+    """One job a number of steps. K = 0: the DIP passes alone."""
+    timing = study.config["timing"]
+    if not timing:
+        return
+    replicate, epochs = timed(study)
+    network = study.config["models"][timing["model"]]["network"]
+    weights = f"{snapshot_of(timing['model'], replicate, epochs)}/weights.safetensors"
+    passes = any(timing["passes"])
+    starts = ["sampling.generators.unet", *(plugins.module_of("start", name) for name in ("noise", "dip"))]
+    backends = {batch: machine.backend if batch >= machine.many else machine.few for batch in timing["batches"]}
+    chain = [plugins.module_of("sampler", "ancestral"), plugins.module_of("network", network)]
+    chain += machine.plugins(*backends.values())
+    for steps in [0, *timing["steps"]] if passes else timing["steps"]:
+        settings = {"steps": steps, "replicate": replicate, "backends": list(backends.values())}
+        inputs = {"data": data_of(study)} | ({"dip": f"{dip_of(replicate)}/weights.safetensors"} if passes else {})
+        if steps:
+            settings["weights"] = study.config["training"]["weights"]
+            inputs["weights"] = weights
+        yield Planned(
+            "time_sampling",
+            f"K{steps:04d}",
+            timing | settings,
+            inputs,
+            {"timing": f"timing/K{steps:04d}.csv"},
+            plugins=(*starts, *(chain if steps else ())),
+        )
+
+
+def tables(study: Study, jobs: list[Planned]) -> Iterator[Planned]:
+    """Many small results to one table each."""
+    parts: dict[str, list[str]] = {"cells": [metrics_of(cell) for cell in study.cells]}
+    for (model, replicate), epochs in budgets(study).items():
+        table = "gan_training" if study.families[model] == "dcgan" else "training"
+        parts.setdefault(table, []).append(f"{snapshot_of(model, replicate, max(epochs))}/losses.csv")
+    parts["interpolation"] = [f"interpolations/{path}.json" for path in study.interpolations]
+    parts["timing"] = [job.outputs["timing"] for job in jobs if job.stage == "time_sampling"]
+    for table, inputs in parts.items():
+        if inputs:
+            yield Planned("tables", table, {"table": table}, {"parts": inputs}, {"table": f"tables/{table}.csv"})
+
+
+def report(study: Study, jobs: list[Planned], figures: list) -> Planned:
+    made = [path for job in jobs for path in job.outputs.values()]
+    settings = {
+        "config": study.config,
+        "cells": [cell.path for cell in study.cells],
+        "figures": [
+            {"file": f"figures/{wanted.file}", "kind": wanted.kind, "section": wanted.section}
+            | {"title": wanted.title, "caption": wanted.caption, "alt": wanted.alt}
+            for wanted in figures
+        ],
+        "experiments": {
+            part.name: {"title": part.title, "cells": [cell.path for cell in part.cells], "show": part.show}
+            for part in study.experiments.values()
+        },
+    }
+    named = {path.split("/")[1].removesuffix(".csv"): path for path in made if path.startswith("tables/")}
+    return Planned(
+        "report",
+        "report",
+        settings,
+        {"tables": named, "figures": [f"figures/{wanted.file}" for wanted in figures]},
+        {"page": "report/index.html", "summary": "report/summary.txt"},
+        hints={"results": made},
+        texts=report_plan.TEXTS,
+    )
