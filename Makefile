@@ -32,10 +32,10 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/study.py
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15 -m "not long"
+	$(BIN)/python -m pytest -rsfE --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15 -m "not long"
 
 test-long: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -rs --numprocesses 2 --dist loadscope --durations 15 -m long
+	$(BIN)/python -m pytest -rsfE --numprocesses 2 --dist loadscope --durations 15 -m long
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
