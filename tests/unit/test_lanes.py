@@ -115,6 +115,15 @@ NETS = [
 ]
 
 
+def as_exact(y, eager, exact):
+    """Whether an error is of the size of PyTorch's own, which itself may be twice as large on another CPU."""
+    rms, worst = (
+        [float(summed(found - exact)) for found in (y, eager)]
+        for summed in (lambda d: d.square().mean().sqrt(), lambda d: d.abs().max())
+    )
+    return rms[0] < max(3 * rms[1], 1e-7) and worst[0] < max(6 * worst[1], 1e-6)
+
+
 @pytest.mark.parametrize("name, shape, width", NETS)
 def test_networks_forward(name, shape, width):
     torch.manual_seed(1)
@@ -122,27 +131,28 @@ def test_networks_forward(name, shape, width):
     x, t = torch.randn(19, *shape), torch.randint(1000, (19,))
     with torch.no_grad():
         exact = copy.deepcopy(net).double()(x.double(), t)
-        eager = (net(x, t) - exact).abs().max()
+        eager = net(x, t)
         tabulated = tabulate_time(copy.deepcopy(net))
         run = lanes_unet.sampling(tabulated, (x, t), 2)
         y = run(x, t)
-        assert (y - exact).abs().max() < max(2 * eager, 1e-6)
+        assert as_exact(y, eager, exact)
         # an image's bits depend neither on its batch, nor on the number of threads
         assert torch.equal(run(x[16:18], t[16:18]), y[16:18])
         assert torch.equal(lanes_unet.sampling(copy.deepcopy(tabulated), (x, t), 1)(x[5:], t[5:]), y[5:])
         assert torch.equal(run(x, t[3:4])[3], y[3])
         untabulated = lanes_unet.sampling(net, (x, t), 1)(x, t)
-        assert (untabulated - exact).abs().max() < max(2 * eager, 1e-6)
+        assert as_exact(untabulated, eager, exact)
 
 
 @pytest.mark.parametrize("name, shape, width", NETS)
 def test_gradients_of_networks(name, shape, width):
-    """Of every parameter, for whole and partial groups: no worse than four times PyTorch's own error.
+    """Of every parameter, for whole and partial groups: an error of the size of PyTorch's own.
 
-    19 of 20 tensors are within four times PyTorch's error of the same tensor, or its median one where that is larger,
-    and all within four times its worst: a shift before a norm has a gradient of differences, which shows all rounding
-    before it more than others do. A LeakyReLU's slope jumps at zero: where rounding moves a number across
-    it, a gradient differs by more, in PyTorch as here (64x64 images of width 32 have such numbers).
+    The median is within four times PyTorch's, 19 of 20 tensors within eight times its error of the same tensor, or its
+    median one where that is larger, and all within four times its worst: a shift before a norm has a gradient of
+    differences, which shows all rounding before it more than others do. A LeakyReLU's slope jumps at zero: where
+    rounding moves a number across it, a gradient differs by more, in PyTorch as here (64x64 images of width 32 have
+    such numbers).
     """
     torch.manual_seed(1)
     net = randomized(build_unet(name, shape, width))
@@ -153,19 +163,19 @@ def test_gradients_of_networks(name, shape, width):
     step = lanes_unet.Step(net, *shape[:2], threads=2)
     loss = step(x, t, noise)
     assert loss == pytest.approx(F.mse_loss(eager(x, t), noise).item(), rel=1e-5)
-    errors = {}
+    errors, largest = {}, max(q.grad.norm() for q in exact.parameters() if q.grad is not None)
     for (key, p), q, r in zip(net.named_parameters(), exact.parameters(), eager.parameters(), strict=True):
         if not p.requires_grad:
             continue
         mine = p.grad
         if q.grad is None or q.grad.norm() < 1e-15:
             # a norm that is skipped, a shift that the next norm takes away: zero but for rounding
-            assert mine.norm() <= (0 if q.grad is None else 10 * r.grad.norm())
+            assert mine.norm() <= (0 if q.grad is None else max(10 * r.grad.norm(), 1e-7 * largest))
         else:
             errors[key] = error(mine, q.grad), error(r.grad, q.grad)
     ours, torchs = (np.array(e) for e in zip(*errors.values(), strict=True))
     assert np.median(ours) < 4 * np.median(torchs)
-    assert np.quantile(ours / np.maximum(torchs, np.median(torchs)), 0.95) < 4
+    assert np.quantile(ours / np.maximum(torchs, np.median(torchs)), 0.95) < 8
     assert ours.max() < 4 * torchs.max(), max(errors.items(), key=lambda item: item[1][0])
     gradients = [p.grad for p in net.parameters() if p.requires_grad]
     del step.engine.memories[1:]  # as many threads as there are memories

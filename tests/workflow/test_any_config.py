@@ -133,7 +133,7 @@ def names_keys(message: str) -> bool:
 
 @many(100, 3000)
 def test_check_accepts_or_names_the_key(examples):
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(config=mutated(WHOLE))
     def check(config):
         before = copy.deepcopy(config)
@@ -173,7 +173,7 @@ def test_every_accepted_config_has_a_dag(examples, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "lock", lambda folder, wait=False: 1)  # one process, a thousand runs
     monkeypatch.chdir(tmp_path)
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(overlay=plausible() | mutated(BASES))
     def plan(overlay):
         try:

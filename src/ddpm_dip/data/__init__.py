@@ -72,14 +72,14 @@ def check(options: Options) -> None:
     """
     module = _module(options.dataset)
     if options.split not in SPLITS:
-        raise UserError(f"data.split '{options.split}' is unknown; choose one of {', '.join(SPLITS)}")
+        raise UserError(f"data.split {options.split!r} is unknown; choose one of {', '.join(SPLITS)}")
     if options.channels not in CHANNELS:
         raise UserError(f"data.channels is {options.channels}; it must be 1 (grey) or 3 (RGB)")
     if options.image_size is not None and options.image_size < 1:
         raise UserError(f"data.image_size is {options.image_size}; it must be at least 1 pixel")
     if options.sha256 is not None:
         if not re.fullmatch("[0-9a-fA-F]{64}", options.sha256):
-            raise UserError(f"data.sha256 '{options.sha256}' is no SHA-256 digest; it must be 64 hexadecimal digits")
+            raise UserError(f"data.sha256 {options.sha256!r} is no SHA-256 digest; it must be 64 hexadecimal digits")
         if options.root is None or not is_packed(options.root):
             raise UserError(
                 f"data.sha256 is set, but data.root is no archive ({', '.join(ARCHIVES)}) nor the address of one; "
@@ -147,7 +147,7 @@ def _defines_load(path: Path) -> bool:
 def _module(dataset: str) -> ModuleType:
     path = Path(__file__).parent / f"{dataset.replace('-', '_')}.py"
     if not path.is_file() or not _defines_load(path):
-        raise UserError(f"data.dataset '{dataset}' is unknown; choose one of {', '.join(names())}")
+        raise UserError(f"data.dataset {dataset!r} is unknown; choose one of {', '.join(names())}")
     return importlib.import_module(f"{__name__}.{path.stem}")
 
 
