@@ -367,3 +367,10 @@ def test_interpolations_are_those_that_differ():
     assert len(found) == 8
     steps = [found[f"imvfx/r0/epoch-0005/{name}"]["steps"] for name in ("ancestral-linear-shared", "ddim-linear")]
     assert steps == [1000, 50]
+
+
+def test_a_name_cannot_break_the_line_of_its_mistake():
+    with pytest.raises(UserError) as caught:
+        configuration.check(laid_over({"data": {"dataset": "a\x1eb"}, "models": {"a\rb": {"network": "hw4"}}}))
+    lines = str(caught.value).splitlines()
+    assert len(lines) >= 2 and all(line.startswith("config: ") for line in lines) and "a\\rb" in str(caught.value)

@@ -57,8 +57,13 @@ def check(config: dict) -> dict:
             if not wrong & {"", *keys}:
                 mistakes += find(config)
     if mistakes:
-        raise UserError("\n".join(f"config: {mistake}" for mistake in mistakes))
+        raise UserError("\n".join(f"config: {one_line(mistake)}" for mistake in mistakes))
     return config
+
+
+def one_line(text: str) -> str:
+    """A mistake with what would break its line, as in a name that it quotes, spelled out."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def old_shape(config: dict) -> Iterator[str]:
