@@ -217,13 +217,12 @@ def timed_arms(
     pipeline = diffusers_pipeline(net)
 
     def ours(backend: str) -> Callable:
-        draw, mine = generator(backend, net, side, batch, steps, threads).draw, threads
+        draw = generator(backend, net, side, batch, steps, threads).draw
+        mine = torch.get_num_threads()  # OpenVINO has threads of its own, and leaves one to PyTorch
 
         def sample() -> None:
-            nonlocal mine
             torch.set_num_threads(mine)
             draw(range(batch))
-            mine = torch.get_num_threads()  # OpenVINO has threads of its own, and leaves one to PyTorch
             torch.set_num_threads(threads)
 
         return sample

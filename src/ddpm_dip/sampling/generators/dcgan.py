@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,7 +34,11 @@ def build(
     cell: dict[str, object],
     *,
     weights: Weights | None,
-    **others: object,
+    dip: None,
+    train: np.ndarray | None,
+    backend: str | None,
+    threads: int,
+    batch: int,
 ) -> Generator:
     """The generator of a cell of the family `dcgan`, as the package describes it."""
     if weights is None:
