@@ -217,12 +217,13 @@ def timed_arms(
     pipeline = diffusers_pipeline(net)
 
     def ours(backend: str) -> Callable:
-        draw = generator(backend, net, side, batch, steps, threads).draw
-        mine = torch.get_num_threads()  # OpenVINO has threads of its own, and leaves one to PyTorch
+        draw, mine = generator(backend, net, side, batch, steps, threads).draw, threads
 
         def sample() -> None:
+            nonlocal mine
             torch.set_num_threads(mine)
             draw(range(batch))
+            mine = torch.get_num_threads()  # OpenVINO has threads of its own, and leaves one to PyTorch
             torch.set_num_threads(threads)
 
         return sample

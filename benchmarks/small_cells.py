@@ -20,13 +20,15 @@ ARMS = {"model": "net", "start": ["noise", "mean-image"], "sampler": ["ddim", "d
 
 
 def overlay(steps: list[int]) -> dict:
-    left_out = dict.fromkeys(("steps", "quality", "passes", "epochs", "dip_in_training"))
+    left_out = dict.fromkeys(("question", "steps", "quality", "passes", "epochs", "dip_in_training"))
     many = {"grid": ARMS | {"steps": steps, "nfe": 10}, "show": {}}
     return {
         "study": "small",
         "models": dict.fromkeys(("hw4", "hw4-sees", "hw4-dip")) | {"net": {"network": "hw4-sees", "epochs": [1]}},
         "metrics": {"classifier_epochs": 1},
         "experiments": left_out | {"many": many},
+        "seeds": {"replicates": [0]},
+        "claims": None,
         "timing": None,
     }
 

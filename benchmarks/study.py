@@ -139,10 +139,13 @@ def records(results: Path) -> list[dict]:
 
 
 def openvino_nets(record: dict) -> int:
-    """How many nets a job has made on OpenVINO: a U-Net and a DIP net where it has them, for each size of batch."""
+    """How many nets a job has made on OpenVINO: U-Nets and DIP nets, where it times some for each size of batch."""
     settings, inputs = record["job"]["settings"], record["job"]["inputs"]
     used = settings.get("backends", [settings.get("backend")])
     nets = ("weights" in inputs) + ("dip" in inputs)
+    if record["job"]["stage"] == "time_sampling":
+        chains = [*settings["steps"], *settings["chains"]]
+        nets = len(chains) + sum(cell["passes"] is not None for cell in [*chains, *settings["starts"]])
     return nets * sum(str(backend).startswith("openvino") for backend in used)
 
 

@@ -30,12 +30,14 @@ def overlay(cells: int, more: int = 0) -> dict:
     steps, rest = divmod(cells - 1, len(passes))
     grid = {"model": "net", "steps": list(range(1, steps + 1)), "start": "dip", "passes": passes}
     alone = {"model": "net", "steps": list(range(1, 2 + rest + more)), "start": "mean-image"}
-    left_out = dict.fromkeys(("steps", "quality", "passes", "epochs", "dip_in_training"))
+    left_out = dict.fromkeys(("question", "steps", "quality", "passes", "epochs", "dip_in_training"))
     return {
         "study": "made-up",
         "models": dict.fromkeys(("hw4", "hw4-sees", "hw4-dip")) | {"net": {"network": "hw4-sees", "epochs": [1]}},
         "sampling": {"backend": "torch"},
         "experiments": left_out | {"many": {"grid": grid}, "alone": {"grid": alone}},
+        "seeds": {"replicates": [0]},
+        "claims": None,
         "timing": None,
     }
 

@@ -5,6 +5,7 @@ B's in FOLDER/results/made-b.
 """
 
 import copy
+import io
 import json
 import sys
 from functools import cache
@@ -24,7 +25,10 @@ from ddpm_dip import study
 from ddpm_dip.evaluation.metrics import METRICS
 from ddpm_dip.jobs import files
 from ddpm_dip.report import labels, plan, tables
-from ddpm_dip.study.plan import data_of, metrics_of, samples_of
+from ddpm_dip.study import timing
+from ddpm_dip.study.claims import asked as claims_asked
+from ddpm_dip.study.claims import pairs
+from ddpm_dip.study.plan import JUDGED, data_of, metrics_of, samples_of
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("hw4", "hw4-sees")
@@ -52,9 +56,17 @@ CONFIG = overlay(
             "hw4-sees": {"network": "hw4-sees", "epochs": [5, 10, 20]},
             "hw4-dip": {"network": "hw4", "dip_passes": 2, "epochs": [5]},
         },
-        "timing": {"model": "hw4", "steps": list(range(100, 1001, 100)), "batches": [1, 32], "repeats": 5},
+        "timing": {"steps": [100, 500], "batches": [1, 32]},
+        "seeds": {"replicates": [0]},
     },
 ) | {
+    "claims": {
+        "A1": {**BASE["claims"]["A1"], "than": {"steps": 500}},
+        "A4": {**BASE["claims"]["A4"], "at": {"model": list(MODELS), "steps": [200, 500]}},
+        "A5": {**BASE["claims"]["A5"], "at": {"model": "hw4-sees", "steps": [100, 200, 500]}},
+        "A7": {"better": {"epochs": 20}, "than": {"epochs": 5}, "at": {"model": "hw4-sees", "steps": 1000}},
+        "B2": {**BASE["claims"]["B2-late"]},
+    },
     "experiments": {
         "quality": {
             "title": "Quality at a given K",
@@ -88,11 +100,20 @@ CONFIG = overlay(
             "title": "DIP inside training",
             "grid": {"model": "hw4-dip", "steps": 1000, "start": ["dip", "dip-every-step"]},
         },
-    }
+    },
 }
+PLAIN = CONFIG | {"claims": None}  # for experiments of a test's own: claims would add cells
 PAIRS, POINTS = 8, 5
 EVOLUTION = {"imvfx": (1, 20, 50), "dcgan": (1, 20, 50)}
-CONFIG_B = overlay(BASE, {"study": "made-b", "training": {"weights": "last"}, "metrics": {"fid_inception": False}}) | {
+CONFIG_B = overlay(
+    BASE,
+    {
+        "study": "made-b",
+        "seeds": {"replicates": [0]},
+        "training": {"weights": "last"},
+        "metrics": {"fid_inception": False},
+    },
+) | {
     "models": {
         "imvfx": {"network": "imvfx", "width": 8, "epochs": [1, 20, 50]},
         "dcgan": {"network": "dcgan", "epochs": [1, 20, 50]},
@@ -118,6 +139,7 @@ CONFIG_B = overlay(BASE, {"study": "made-b", "training": {"weights": "last"}, "m
         },
     },
     "timing": None,
+    "claims": {name: BASE["claims"][name] for name in ("B1", "B1-ddim", "B2-late")},
 }
 
 
@@ -216,23 +238,105 @@ def metrics(point: dict, n: int = 256) -> dict:
         display: dict.fromkeys(METRICS)
         | {
             "fd_classifier": distances[display],
-            "fd_classifier_sd": distances[display] / 20,
+            "fd_classifier_se": distances[display] / 20,
+            "energy_classifier": distances[display] ** 0.5,
             "fd_classifier_2": 1.1 * distances[display],
             "tone_sd": tone,
             "image_mean_sd": 0.07,
         }
         for display in labels.DISPLAY_NAMES
     }
+    others = {"precision": 0.8, "recall": 0.7, "coverage": 0.75, "class_entropy": 2.2, "noise_mad": 0.01}
+    others |= {"nn_ratio": 1.1, "diverged": 0.0}
+    shown = {display: values | others for display, values in shown.items()}
     reason = "the Inception weights are not there"
     reasons = {"fid_inception": reason}
-    return {"cell": point, "n": n, "n_reference": 449, "displays": shown, "not_computed": reasons}
+    record = {"cell": point, "n": n, "n_reference": 449, "displays": shown, "not_computed": reasons}
+    return record | {"pseudo": pseudo(shown), "noise": noise_along(point)}
+
+
+def pseudo(shown: dict[str, dict]) -> dict[str, dict]:
+    """Pseudo-values by display and metric whose means are the metrics' values, or None."""
+    spread = np.linspace(-0.1, 0.1, 8)
+    return {
+        display: {
+            name: None if values[name] is None else (values[name] * (1 + spread)).tolist()
+            for name, metric in METRICS.items()
+            if metric.in_claims
+        }
+        for display, values in shown.items()
+    }
+
+
+def noise_along(point: dict) -> dict | None:
+    """The noise along a chain, falling evenly from 1 to 0.01."""
+    if point["steps"] is None:
+        return None
+    times = np.unique(np.linspace(point["steps"] - 1, -1, 11).round().astype(int))[::-1]
+    return {"timesteps": times.tolist(), "noise_mad": np.linspace(1, 0.01, len(times)).tolist()}
 
 
 def floors(n: int = 256, floor: float = 6.1) -> pd.DataFrame:
     """floors.csv: the same for every feature net and display."""
     nets = sorted(set(tables.DISTANCES.values()) - {"inception"})
-    rows = [(net, display, n, 449, floor) for net in nets for display in labels.DISPLAY_NAMES]
+    rows = [(net, display, n, 449, floor, floor / 10) for net in nets for display in labels.DISPLAY_NAMES]
     return pd.DataFrame(rows, columns=tables.FLOOR_COLUMNS)
+
+
+def starts(points: list[dict]) -> dict[str, pd.DataFrame]:
+    """starts.csv and spectra.csv of the cells with a chain: what each start gives, 8 bands, by start and K."""
+    known: dict[tuple, dict] = {}
+    for point in points:
+        if point["start"] is not None:
+            known.setdefault(tuple(point[key] for key in ("start", "passes", "replicate", "steps")), point)
+    rows, spectra = [], []
+    for start, passes, replicate, steps in known:
+        shares = np.arange(1, 9) ** -2.0 * (1 - steps / 1000)  # of the images; the rest is noise
+        expected = shares + steps / 1000
+        power = np.ones(8) if start == "noise" else (1 + 0.05 * replicate) * expected + 0.1 * (passes or 0)
+        key = {"start": start, "passes": passes, "replicate": replicate, "steps": steps}
+        off = {"mean_error": 0.6 * (1 - steps / 1000) if start == "noise" else 0.01 * (1 + replicate)}
+        off |= {
+            "variance_ratio": power.mean() / expected.mean(),
+            "spectrum_ratio": 1.0,
+            "gaussian_kl": 0.0,
+            "gaussian_kl_floor": 0.1,
+            "axes": 16,
+        }
+        rows.append(key | {"n": 256} | off)
+        spectra += [key | {"band": b, "power": power[b], "expected": expected[b]} for b in range(8)]
+    return {"starts": pd.DataFrame(rows), "spectra": pd.DataFrame(spectra)}
+
+
+CLAIM = {
+    "statement": "At the same K, DIP + DDPM is better than DDPM.",
+    "contrast": "better",
+    "model": "hw4-sees",
+    "metric": "fd_classifier",
+    "display": "clamp",
+    "scope": "this way of training",
+    "replicates": 3,
+    "n": 256,
+    "estimate": -10.0,
+    "ci_low": -15.0,
+    "ci_high": -5.0,
+    "margin": 0.0,
+    "reference": 20.0,
+    "p": 0.001,
+    "p_holm": 0.004,
+    "mde": 3.0,
+    "agrees_energy": True,
+    "agrees_classifier_2": True,
+    "verdict": "supported",
+    "note": "",
+    "exploratory": False,
+}
+
+
+def claims(**changes: dict) -> pd.DataFrame:
+    """claims.csv: a row a claim, by name, each with what is said of it beside CLAIM, read back from its text."""
+    rows = [{"claim": name} | CLAIM | change for name, change in changes.items()]
+    return pd.read_csv(io.StringIO(pd.DataFrame(rows).to_csv(index=False)), keep_default_na=True)
 
 
 def cells_table(points: list[dict]) -> pd.DataFrame:
@@ -245,16 +349,21 @@ def points_of(asked: study.Study) -> list[dict]:
     return [each._asdict() for each in asked.cells]
 
 
-def timing_rows(jitter: float = 0.04) -> str:
-    rng = np.random.default_rng(0)
+def timing_rows(model: str = "hw4", rounds: int = 15, jitter: float = 0.02) -> str:
+    """A net's times: steps of 2.1 ms an image at batch 1 and 0.55 ms at batch 32, 1.5 ms a pass through the DIP net."""
     lines = [",".join(tables.TIMING_COLUMNS)]
-    for batch, each in ((1, 2.1e-3), (32, 0.55e-3)):
-        for method, passes in (("ddpm", 0), ("dip+ddpm", 2)):
-            for steps in range(100, 1001, 100):
-                middle = steps * each * (1 + rng.normal(0, jitter / 3)) + 0.002 * passes
-                low, high = middle * (1 - jitter), middle * (1 + jitter)
-                lines.append(f"{method},{passes},{steps},{batch},cpu (2 threads),openvino,{middle},{low},{high},5")
-        lines.append(f"dip,2,0,{batch},cpu (2 threads),openvino,0.004,0.0039,0.0042,5")
+    starts = {("noise", ""): 1e-5, ("mean-image", ""): 2e-5}
+    starts |= {("dip", p): 1.5e-3 * p for p in (1, 2, 3, 5, 10, 50)} | {("dip-every-step", 2): 3e-3}
+    for turn in range(rounds):
+        slow = 1 + jitter * (7 * turn % 15 / 7 - 1)  # a round's moment, the same for all; 1 is the middle one
+        for batch, step in ((1, 2.1e-3), (32, 0.55e-3)):
+            end = f"{batch},{turn},cpu,openvino"
+            for (start, passes), seconds in starts.items():
+                lines.append(f"{model},start,{start},{passes},,,,{end},{slow * seconds}")
+            lines.append(f"{model},step,dip-every-step,2,ancestral,False,,{end},{slow * (step + 3e-3)}")
+            lines.append(f"{model},step,noise,,ancestral,False,,{end},{slow * step}")
+            for steps in (100, 500):
+                lines.append(f"{model},chain,noise,,ancestral,False,{steps},{end},{slow * (1e-5 + steps * step)}")
     return "\n".join(lines) + "\n"
 
 
@@ -350,6 +459,8 @@ def write_results(root: Path, asked: study.Study, size: int = 16) -> None:
     real = np.round((digits(32, size) + 1) * 127.5).astype(np.uint8)
     files.write_npz(root / data_of(asked), train=real, reference=real)
     files.write_text(root / "tables/floors.csv", floors().to_csv(index=False))
+    for name, table in starts(points_of(asked)).items():
+        files.write_text(root / f"tables/{name}.csv", table.to_csv(index=False))
     write_dip_fit(root / "dip/r0")
     known = {(None, None): 0.0} | {kind[:2]: kind[2] for kind in WAYS}
     for path, names in asked.interpolations.items():
@@ -362,7 +473,13 @@ def write_results(root: Path, asked: study.Study, size: int = 16) -> None:
 
 def write_tables(root: Path, asked: study.Study) -> list[str]:
     """The tables, by their stage. Returns their names."""
-    parts = {"cells": [metrics_of(each) for each in asked.cells]}
+    measured = [metrics_of(each) for each in asked.cells]
+    with_chain = [metrics_of(each) for each in asked.cells if each.steps is not None]
+    parts = {}
+    for model in timing.timed(asked):
+        files.write_text(root / f"timing/{model}.csv", timing_rows(model))
+        parts.setdefault("timing", []).append(f"timing/{model}.csv")
+    parts |= {"cells": measured, "pseudo": measured, "noise": with_chain}
     parts["interpolation"] = [f"interpolations/{path}.json" for path in asked.interpolations]
     for model, family in asked.families.items():
         table = "gan_training" if family == "dcgan" else "training"
@@ -372,14 +489,21 @@ def write_tables(root: Path, asked: study.Study) -> list[str]:
             rows = (gan_loss_rows if family == "dcgan" else loss_rows)(model, epochs, replicate)
             files.write_text(root / losses, rows)
             parts.setdefault(table, []).append(losses)
-    if asked.config["timing"]:
-        files.write_text(root / "timing/K0100.csv", timing_rows())
-        parts["timing"] = ["timing/K0100.csv"]
     parts = {name: paths for name, paths in parts.items() if paths}
     for name, paths in parts.items():
-        inputs, outputs = {"parts": paths}, {"table": f"tables/{name}.csv"}
-        jobfile.run("tables", jobfile.write(root, "tables", {"table": name}, inputs, outputs, name))
-    return [*parts, "floors"]
+        settings, inputs, outputs = {"table": name}, {"parts": paths}, {"table": f"tables/{name}.csv"}
+        if name == "timing":
+            settings["models"] = timing.same_nets(asked)
+        if name == "cells" and "timing" in parts:
+            inputs["timing"] = "tables/timing.csv"
+        jobfile.run("tables", jobfile.write(root, "tables", settings, inputs, outputs, name))
+    settings = {"rows": claims_asked(asked.claims), "pairs": pairs(asked.cells, "fd_classifier")}
+    read = {
+        name: f"tables/{name}.csv" for name in ("cells", "pseudo", "noise", "timing", "interpolation") if name in parts
+    }
+    outputs = {name: f"tables/{name}.csv" for name in JUDGED}
+    jobfile.run("claims", jobfile.write(root, "claims", settings, {"tables": read}, outputs, "claims"))
+    return [*parts, "floors", *JUDGED]
 
 
 def write_figures(root: Path, asked: study.Study, dpi: int = 150) -> list[plan.Wanted]:

@@ -126,7 +126,7 @@ def test_study(tmp_path):
         "train_classifier": 2,
         "sample": 3,
         "evaluate": 3,
-        "time_sampling": 2,
+        "time_sampling": 1,
         "report": 1,
     }
     assert table.loc[list(jobs), "jobs"].to_dict() == jobs

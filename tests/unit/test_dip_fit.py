@@ -12,6 +12,7 @@ from ddpm_dip.jobs import files
 from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.jobs.job import read_record
 from ddpm_dip.models import build_dip, dip_fit
+from ddpm_dip.models.dip import seeded_dip
 
 
 def digit(channels=1):
@@ -126,8 +127,8 @@ def scripted(monkeypatch, drops, iterations):
     """
     nets, seen, calls = [], [], 0
 
-    def build(channels):
-        nets.append(build_dip(channels))
+    def build(channels, seed):
+        nets.append(seeded_dip(channels, seed))
         return nets[-1]
 
     def psnr(a, b):
@@ -138,7 +139,7 @@ def scripted(monkeypatch, drops, iterations):
             seen.append([(p.detach().clone(), p.grad.clone()) for p in nets[0].parameters()])
         return drops.get(iteration, 20.0) if of == 0 else 15.0
 
-    monkeypatch.setattr(dip_fit, "build_dip", build)
+    monkeypatch.setattr(dip_fit, "seeded_dip", build)
     monkeypatch.setattr(dip_fit, "psnr", psnr)
     curve = dip_fit.fit_dip(digit(), iterations, seed=0).curve
     return curve, seen
@@ -201,6 +202,41 @@ def test_a_loss_that_is_not_finite_stops_with_iteration_and_learning_rate(monkey
         dip_fit.fit_dip(digit(), 5, 0)
 
 
+# --- many images ---
+
+
+def digits(count=40):
+    from sklearn.datasets import load_digits
+
+    return np.kron(load_digits().images[:count, None] * 255 / 16, np.ones((2, 2))).astype(np.uint8)
+
+
+def test_a_net_fitted_to_many_images_restores_one_that_it_has_not_seen():
+    images = digits()
+    fit = dip_fit.fit_many(images[:32], 80, seed=0)
+    columns = np.array(fit.curve, dtype=float).T
+    np.testing.assert_allclose(columns[3], -10 * np.log10(columns[1]), atol=1e-4)  # the loss is to the clean images
+    assert columns[0].tolist() == list(range(80)) and np.isnan(columns[4]).all() and not columns[5].any()
+    assert columns[3, -10:].mean() > columns[3, 0] + 5
+    clean = torch.cat([dip_fit.at_own_size(image) for image in images[32:]])
+    noisy = clean + 25 / 255 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(9))
+    with torch.no_grad():
+        restored = fit.net(noisy)
+    assert len(restored) == 8 and len(restored.flatten(1).unique(dim=0)) == 8
+    for image, of in zip(restored, clean, strict=True):  # each is its own, not the mean of all
+        assert dip_fit.psnr(image, of) > dip_fit.psnr(clean.mean(0), of) + 1
+    assert torch.equal(fit.clean, dip_fit.at_own_size(images[0])) and fit.output.shape == fit.noisy.shape
+    assert abs((fit.noisy - fit.clean).std() / (25 / 255) - 1) < 0.1
+
+
+def test_a_fit_to_many_images_is_a_function_of_its_seed_and_of_all_images():
+    images = digits()
+    runs = [dip_fit.fit_many(images, 4, seed=seed).curve for seed in (0, 0, 1)]
+    losses = [[row[1] for row in curve] for curve in runs]
+    assert losses[0] == losses[1] != losses[2]
+    assert dip_fit.fit_many(images[:1], 4, seed=0).curve[0][1] != losses[0][0]
+
+
 # --- the stage ---
 
 OUTPUTS = {"weights": "dip/weights.safetensors", "curve": "dip/fit.csv", "pictures": "dip/fit.npz"}
@@ -231,6 +267,17 @@ def test_fit_stage(fit, tmp_path, capsys):
         record = read_record(tmp_path / output)
         assert record["read"] == {"data.npz": files.sha256(tmp_path / "data.npz")}
         assert record["work"] == {"iterations": 60}
+
+
+def test_the_stage_fits_to_many_images_where_its_job_says_so(tmp_path):
+    images = digits(3)
+    files.write_npz(tmp_path / "data.npz", train=images)
+    settings = {"iterations": 3, "replicate": 7, "many": True}  # no number of a training image
+    jobfile.run("fit_dip", jobfile.write(tmp_path, "fit_dip", settings, {"data": "data.npz"}, OUTPUTS))
+    expected = dip_fit.fit_many(images, 3, 7)
+    tensors, _ = files.read_safetensors(tmp_path / OUTPUTS["weights"])
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in expected.net.state_dict().items())
+    assert np.array_equal(files.read_npz(tmp_path / OUTPUTS["pictures"])["output"], expected.output.numpy())
 
 
 def test_a_replicate_is_the_training_image_and_the_seed(tmp_path):

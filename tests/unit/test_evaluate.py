@@ -16,10 +16,12 @@ import torch
 from ddpm_dip.evaluation import features, metrics
 from ddpm_dip.evaluation.classifier import classifier_features, load_classifier, train_classifier
 from ddpm_dip.evaluation.displays import DISPLAYS, minmax, to_uint8
-from ddpm_dip.evaluation.frechet import bootstrap_sd, frechet_distance
+from ddpm_dip.evaluation.statistics import energy_distance, jackknife_frechet
 from ddpm_dip.jobs import code, files
 from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.jobs.job import read_record
+from ddpm_dip.report import tables
+from ddpm_dip.stages import floors as floors_stage
 
 CELL = {"model": "hw4", "replicate": 0, "epochs": 4, "weights": "ema", "start": "noise", "passes": None, "steps": 200}
 NETS = {"classifier": "classifier/seed-0.safetensors", "classifier-2": "classifier/seed-1.safetensors"}
@@ -133,14 +135,17 @@ def test_without_labels_there_is_no_classifier(folder):
 
 def test_floor_is_half_b_against_half_a(folder):
     rows = floors(folder, 40)
-    assert list(rows[0]) == ["features", "display", "n", "n_reference", "floor"]
+    assert list(rows[0]) == ["features", "display", "n", "n_reference", "floor", "floor_se"]
+    assert list(rows[0]) == list(floors_stage.COLUMNS) == tables.FLOOR_COLUMNS
     assert [(row["features"], row["display"]) for row in rows] == [(net, name) for net in NETS for name in DISPLAYS]
     assert {(row["n"], row["n_reference"]) for row in rows} == {("40", "40")}
     for row, seed in ((rows[0], 0), (rows[2], 1)):
         shown = reference_as_shown(folder, seed)
-        assert float(row["floor"]) == pytest.approx(frechet_distance(shown[:40], shown[40:80]), rel=1e-4)
+        expected = jackknife_frechet(shown[40:80], shown[:40])
+        assert float(row["floor"]) == pytest.approx(expected.estimate, rel=1e-3, abs=1e-4)
+        assert float(row["floor_se"]) == pytest.approx(expected.standard_error, rel=1e-3)
     far = evaluate(folder, np.random.default_rng(0).normal(size=(40, 1, 8, 8)))
-    assert far["displays"]["minmax"]["fd_classifier"] > 2 * float(rows[0]["floor"])
+    assert far["displays"]["minmax"]["fd_classifier"] > 2 * abs(float(rows[0]["floor"]))
 
 
 def test_metrics_of_real_images_equal_the_floor(folder):
@@ -149,15 +154,14 @@ def test_metrics_of_real_images_equal_the_floor(folder):
     assert found["displays"].keys() == {"minmax", "clamp"}
     for row in floors(folder, 30):
         metric = {"classifier": "fd_classifier", "classifier-2": "fd_classifier_2"}[row["features"]]
-        assert found["displays"][row["display"]][metric] == pytest.approx(float(row["floor"]), rel=1e-4)
-        assert float(row["floor"]) > 0
+        assert found["displays"][row["display"]][metric] == pytest.approx(float(row["floor"]), rel=1e-3, abs=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("n", "reason"), [(42, "half B of the reference has 41 images, not 42"), (1, "fewer than 2 images")]
+    ("n", "reason"), [(42, "half B of the reference has 41 images, not 42"), (15, "fewer than 16 images")]
 )
-def test_more_images_than_half_b_or_a_single_one_have_no_floor(folder, n, reason):
-    assert [row["floor"] for row in floors(folder, n)] == [""] * 4
+def test_more_images_than_half_b_or_too_few_have_no_floor(folder, n, reason):
+    assert [(row["floor"], row["floor_se"]) for row in floors(folder, n)] == [("", "")] * 4
     assert reason in read_record(folder / "tables/floors.csv")["not_computed"]["floor"][0]
 
 
@@ -179,8 +183,23 @@ def test_metrics_are_the_functions_of_what_they_need(folder):
     half_a = reference_as_shown(folder, 0)[:40]
     net = load_classifier(folder / NETS["classifier"])
     shown = to_uint8(minmax(samples.astype(np.float32)))
-    expected = bootstrap_sd(half_a, classifier_features(net, torch.from_numpy(shown).float() / 255))
-    assert found["displays"]["minmax"]["fd_classifier_sd"] == pytest.approx(expected, rel=1e-4)
+    of_samples = classifier_features(net, torch.from_numpy(shown).float() / 255)
+    minmax_values, pseudo = found["displays"]["minmax"], found["pseudo"]["minmax"]
+    expected = jackknife_frechet(of_samples, half_a)
+    assert minmax_values["fd_classifier"] == pytest.approx(expected.estimate, rel=1e-3, abs=1e-4)
+    assert minmax_values["fd_classifier_se"] == pytest.approx(expected.standard_error, rel=1e-3)
+    assert pseudo["fd_classifier"] == pytest.approx(expected.pseudo_values, rel=1e-3, abs=1e-3)
+    assert minmax_values["energy_classifier"] == pytest.approx(energy_distance(of_samples, half_a), rel=1e-4)
+    with torch.inference_mode():
+        shares = np.bincount(net(torch.from_numpy(shown).float() / 255).argmax(1)) / 30
+    assert minmax_values["class_entropy"] == pytest.approx(-(shares * np.log(shares)).sum())
+    assert minmax_values["diverged"] == 0
+    claimable = {name for name, metric in metrics.METRICS.items() if metric.in_claims}
+    assert claimable == metrics.METRICS.keys() - {"fd_classifier_se", "fid_inception", "diverged"}
+    assert pseudo.keys() == claimable and all(len(values) == 8 for values in pseudo.values())
+    means = samples.mean((1, 2, 3))  # its pseudo-values by hand, over blocks of images 0, 8, 16, ...; 1, 9, ...
+    by_hand = [8 * means.std() - 7 * np.delete(means, range(g, 30, 8)).std() for g in range(8)]
+    assert pseudo["image_mean_sd"] == pytest.approx(by_hand, rel=1e-4, abs=1e-6)
     record = read_record(folder / "metrics.json")
     assert record["device"] == "cpu" and record["read"].keys() == {"cell.npz", "features.npz", *NETS.values()}
 
@@ -199,10 +218,11 @@ def test_diverged_chain_is_a_result(folder, bad):
     found = evaluate(folder, samples)
     assert "2 of 10 samples have NaN or infinite" in found["not_computed"]["fd_classifier"]
     assert "NaN" in found["not_computed"]["image_mean_sd"]
-    assert found["not_computed"].keys() == metrics.METRICS.keys()
-    for values in found["displays"].values():
-        assert values == dict.fromkeys(metrics.METRICS)
-    assert float(floors(folder, 10)[0]["floor"]) > 0  # does not need the samples
+    assert found["not_computed"].keys() == metrics.METRICS.keys() - {"diverged"}
+    for values, pseudo in zip(found["displays"].values(), found["pseudo"].values(), strict=True):
+        assert values == dict.fromkeys(metrics.METRICS) | {"diverged": 0.2}
+        assert not any(pseudo.values())
+    assert np.isfinite(float(floors(folder, 16)[0]["floor"]))  # does not need the samples
 
 
 def test_more_samples_than_half_b_are_measured(folder):
@@ -210,10 +230,28 @@ def test_more_samples_than_half_b_are_measured(folder):
     assert found["displays"]["clamp"]["fd_classifier"] > 0 and found["n"] == 42
 
 
-def test_a_single_sample_has_no_distance(folder):
+def test_too_few_samples_for_the_blocks_have_no_jackknifed_distance(folder):
+    found = evaluate(folder, half_b(folder, 15))
+    for name in ("fd_classifier", "fd_classifier_se", "fd_classifier_2"):
+        assert "at least 16 samples and reference images" in found["not_computed"][name]
+        assert found["displays"]["clamp"][name] is None
+    assert found["displays"]["clamp"]["coverage"] > 0 and not any(found["pseudo"]["clamp"].values())
     found = evaluate(folder, half_b(folder, 1))
-    assert "at least 2 samples" in found["not_computed"]["fd_classifier"]
-    assert found["displays"]["clamp"]["fd_classifier"] is None and found["displays"]["clamp"]["tone_sd"] == 0
+    assert "at least 2 samples" in found["not_computed"]["energy_classifier"]
+    assert found["displays"]["clamp"]["energy_classifier"] is None and found["displays"]["clamp"]["tone_sd"] == 0
+    assert np.isfinite(evaluate(folder, half_b(folder, 16))["displays"]["clamp"]["fd_classifier"])
+
+
+def test_noise_along_the_chain_is_that_of_the_samples(folder):
+    job = evaluate_job(folder, half_b(folder, 16))
+    arrays = files.read_npz(folder / "cell.npz")
+    jobfile.run("evaluate", job)
+    assert files.read_json(folder / "metrics.json")["noise"] is None
+    along = {"noise_path": np.array([1, np.nan, 0.25]), "noise_timesteps": np.array([9, 3, -1])}
+    files.write_npz(folder / "cell.npz", **arrays, **along)
+    jobfile.run("evaluate", job)
+    noise = json.loads((folder / "metrics.json").read_text(), parse_constant=pytest.fail)["noise"]
+    assert noise == {"timesteps": [9, 3, -1], "noise_mad": [1, None, 0.25]}
 
 
 def test_a_value_that_is_not_finite_is_null_and_said(folder, monkeypatch):
@@ -232,10 +270,10 @@ def test_a_value_that_is_not_finite_is_null_and_said(folder, monkeypatch):
 
 def test_reason_for_a_missing_classifier_is_true(folder):
     """No labels is said of a data set without labels, and of no other."""
-    samples = np.zeros((5, 1, 8, 8))
+    samples = np.zeros((17, 1, 8, 8))
     make_features(folder, "unlabelled.npz", {}, "unlabelled-features.npz")
     unlabelled = evaluate(folder, samples, {}, "unlabelled-features.npz")
-    distances = {"fd_classifier", "fd_classifier_sd", "fd_classifier_2"}
+    distances = {name for name, metric in metrics.METRICS.items() if metric.feature_net} - {"fid_inception"}
     assert {unlabelled["not_computed"][name] for name in distances} == {"the data set has no labels"}
     assert {values["image_mean_sd"] for values in unlabelled["displays"].values()} == {0}
 
@@ -324,16 +362,21 @@ def test_an_unknown_feature_net_is_refused(folder):
 
 
 def test_metrics_name_feature_nets_and_needs_that_there_are():
-    given = {"features", "reference", "shown", "samples"}
     for name, metric in metrics.METRICS.items():
-        assert metric.needs and set(metric.needs) <= given, name
+        assert metric.needs and (set(metric.needs) <= metrics.GIVEN.keys() or metric.needs[0] in metrics.METRICS), name
         assert metric.meaning and "\n" not in metric.meaning, name
-        assert (metric.feature_net is None) == (not {"features", "reference"} & set(metric.needs)), name
+        assert (metric.feature_net is None) == (metric.needs in (("samples",), ("shown",))), name
         assert metric.feature_net is None or metric.feature_net in features.FEATURE_NETS, name
-    assert list(metrics.METRICS)[:3] == ["fd_classifier", "fd_classifier_sd", "fd_classifier_2"]
-    assert [name for name, metric in metrics.METRICS.items() if not metric.by_display] == ["image_mean_sd"]
-    lower = {name for name, metric in metrics.METRICS.items() if metric.lower_is_better}
-    assert lower == {"fd_classifier", "fd_classifier_2", "fid_inception"}
+    assert [name for name, metric in metrics.METRICS.items() if not metric.by_display] == ["image_mean_sd", "diverged"]
+    higher = {name for name, metric in metrics.METRICS.items() if metric.lower_is_better is False}
+    assert higher == {"precision", "recall", "coverage", "class_entropy"}
+    neither = {name for name, metric in metrics.METRICS.items() if metric.lower_is_better is None}
+    assert neither == {"fd_classifier_se", "nn_ratio"}
+    assert metrics.frechet_metrics() == {
+        "classifier": "fd_classifier",
+        "classifier-2": "fd_classifier_2",
+        "inception": "fid_inception",
+    }
     assert list(features.FEATURE_NETS) == ["classifier", "classifier-2", "inception"]
 
 

@@ -81,14 +81,28 @@ def csv(tmp_path, name, text):
 
 
 def test_time_figure_names_the_published_times_and_draws_them_dashed_grey(tmp_path):
-    figure = figures.draw("time", csv(tmp_path, "timing", made_study.timing_rows()))
+    figure = figures.draw("time", csv(tmp_path, "timing", made_study.timing_rows()), {"models": ["hw4"]})
     assert [axis.get_title() for axis in figure.axes] == ["batch 1", "batch 32"]
     names = legend(figure)
-    assert {"DDPM", "DIP(2)+DDPM", "DIP(2) alone"} < set(names)
+    assert {"DDPM", "DIP(2)+DDPM", "DIP(2) alone", "DIP(2) every step", "whole chains, measured"} < set(names)
     assert sum(published.TIMING_SOURCE in name for name in names) == 2
     old = [line for line in figure.axes[0].lines if list(line.get_ydata()) == list(published.TIMING_SECONDS["ddpm"])]
     assert len(old) == 1 and old[0].get_linestyle() == "--" and old[0].get_color() == canvas.GREY
     assert not any(len(line.get_ydata()) == 10 and line.get_color() == canvas.GREY for line in figure.axes[1].lines)
+
+
+def test_time_lines_are_a_start_and_so_many_steps_and_whole_chains_are_points_on_them(tmp_path):
+    rows = made_study.timing_rows() + made_study.timing_rows("hw4-sees").partition("\n")[2]
+    figure = figures.draw("time", csv(tmp_path, "timing", rows), {"models": ["hw4", "hw4-sees"]})
+    assert [axis.get_title() for axis in figure.axes][::3] == ["hw4, batch 1", "hw4-sees, batch 32"]
+    axis = figure.axes[0]
+    blue = next(line for line in axis.lines if line.get_color() == labels.arm_colour("noise"))
+    np.testing.assert_allclose(blue.get_ydata(), 1e-5 + 2.1e-3 * blue.get_xdata())
+    inside = next(line for line in axis.lines if line.get_color() == labels.arm_colour("dip-every-step"))
+    np.testing.assert_allclose(inside.get_ydata(), 3e-3 + 5.1e-3 * inside.get_xdata())
+    measured = [line for line in axis.lines if (line.get_color(), line.get_marker()) == ("black", "o")]
+    points = {line.get_xdata()[0]: line.get_ydata()[0] for line in measured}
+    assert points[100] == pytest.approx(0.21001) and points[500] == pytest.approx(1.05001)
 
 
 # ---------------------------------------------------------------- curves
@@ -182,6 +196,7 @@ def test_a_series_with_a_single_k_is_a_level_and_says_which():
     assert [line.get_linestyle() for line in figure.axes[0].lines][1] == "-."
 
 
+@pytest.mark.filterwarnings("error")
 def test_few_evaluations_are_drawn_on_a_log_axis():
     points = [made_study.cell(steps=1000, nfe=nfe, sampler="ddim") for nfe in (5, 20, 100)]
     figure = curves(points, x=["nfe"], line=["sampler"])
@@ -232,6 +247,432 @@ def test_a_heatmap_of_replicates_shows_their_means():
     table["fd_classifier"] = [10.0 + 10 * row["replicate"] for row in table.to_dict("records")]
     figure = figures.draw("heatmap", {"tables": {"cells": table}}, {"row": ["start"], "x": ["steps"]})
     assert [text.get_text() for text in figure.axes[0].texts] == ["15"]
+
+
+def test_distances_near_and_below_zero_are_all_within_the_axis():
+    points = [made_study.cell(start=start, steps=k) for start in ("noise", "mean-image") for k in (100, 500, 900)]
+
+    def change(low):
+        def changed(table):
+            table["fd_classifier"] = [
+                {100: 400.0, 500: 3.0, 900: low}[row["steps"]] * (1 if row["start"] == "noise" else 0.5)
+                for row in table.to_dict("records")
+            ]
+            return table
+
+        return changed
+
+    for low, scale in ((-0.3, "symlog"), (0.5, "log")):
+        table = change(low)(made_study.cells_table(points))
+        floors = made_study.floors(floor=-0.1 if low < 0 else 0.2)
+        axis = figures.draw("curves", {"tables": {"cells": table, "floors": floors}}, CURVES).axes[0]
+        assert axis.get_yscale() == scale
+        bottom, top = axis.get_ylim()
+        drawn = [y for line in axis.lines for y in line.get_ydata()]
+        assert low in drawn and low / 2 in drawn and all(bottom < y < top for y in drawn)
+        if low < 0:
+            assert "(below 2, shaded: linear)" in axis.get_ylabel()  # the smallest value above zero is 1.5
+            heights = axis.transData.transform([(0, y) for y in (-0.3, 0, 3, 400)])[:, 1]
+            assert (np.diff(heights) > 1).all()
+    few = curves(points, lambda table: table.assign(fd_classifier=[-0.2 if k == 900 else 1.0 for k in table["steps"]]))
+    assert few.axes[0].get_yscale() == "linear" and few.axes[0].get_ylim()[0] < -0.2
+
+
+def test_a_replicate_that_diverged_is_a_mark_at_the_edge_and_its_place_has_no_mean():
+    points = [made_study.cell(steps=k, replicate=r) for k in (100, 500, 900) for r in (0, 1)]
+
+    def lose(table):
+        table["fd_classifier"] = 10.0
+        table["diverged"] = 0.0
+        lost = (table["steps"] == 500) & (table["replicate"] == 1)
+        table.loc[lost, "fd_classifier"], table.loc[lost, "diverged"] = np.nan, 0.25
+        return table
+
+    figure = curves(points, lose)
+    axis = figure.axes[0]
+    line = next(line for line in axis.lines if list(line.get_xdata()) == [100, 500, 900])
+    assert np.isnan(line.get_ydata()).tolist() == [False, True, False]
+    (mark,) = [line for line in axis.lines if line.get_marker() == "^"]
+    assert (
+        list(mark.get_xdata()) == [500]
+        and axis.transAxes.inverted().transform(mark.get_transform().transform((500, 1)))[1] == 1
+    )
+    (other,) = [line for line in axis.lines if line.get_marker() == "."]
+    assert (list(other.get_xdata()), list(other.get_ydata())) == ([500], [10.0])
+    assert canvas.DIVERGED in legend(figure)
+
+
+# ---------------------------------------------------------------- quality against cost
+
+PARETO = {"line": ["start", "passes", "sampler", "clip_x0"], "panel": ["model"], "margin": 0.5}
+
+
+def costly(steps, nfe=None, value=10.0, times=0.001, replicates=(0,), **axes):
+    """Rows of one place, with a distance of `value` (a list: a replicate each) and `times` seconds an evaluation."""
+    values = value if isinstance(value, list) else [value] * len(replicates)
+    return [
+        made_study.cell(steps=steps, nfe=nfe or steps, replicate=r, **axes) | {"value": v, "times": times}
+        for r, v in enumerate(values)
+    ]
+
+
+def pareto(*places, **options):
+    rows = [row for place in places for row in place]
+    points = [{axis: row[axis] for axis in study.AXES} for row in rows]
+    values = {str(point): row for point, row in zip(points, rows, strict=True)}
+    table = made_study.cells_table(points)
+    own = [values[str({axis: row[axis] for axis in study.AXES})] for row in table.to_dict("records")]
+    table["fd_classifier"] = [row["value"] for row in own]
+    table["seconds"] = [row["times"] and row["times"] * row["nfe"] for row in own]
+    paths = [row["path"] for row in table.to_dict("records") if row["start"] == "noise" and row["nfe"] == 1000]
+    return figures.draw("pareto", {"tables": {"cells": table}}, PARETO | {"reference": paths} | options)
+
+
+def series(axis):
+    """What a panel's lines show: name of the colour's arm -> [(x, y)], of the lines of means."""
+    arms = {colour: arm for arm, colour in labels.ARM_COLOURS.items()}
+    return {
+        arms[line.get_color()]: [tuple(map(float, point)) for point in line.get_xydata()]
+        for line in axis.lines
+        if line.get_markerfacecolor() == "white" and line.get_color() in arms
+    }
+
+
+USUAL = (
+    costly(100, value=[80.0, 100.0]),
+    costly(1000, value=[8.0, 12.0]),
+    costly(100, value=[12.0, 16.0], start="dip", passes=2, times=0.002),
+    costly(500, value=[18.0, 22.0], start="dip", passes=2, times=0.002),
+    costly(500, value=[1.0, 2.0], start="oracle"),
+)
+
+
+def test_pareto_shows_means_and_bands_against_evaluations_and_seconds():
+    figure = pareto(*USUAL)
+    left, right = figure.axes
+    assert series(left) == {
+        "noise": [(100, 90), (1000, 10)],
+        "dip": [(100, 14), (500, 20)],
+        "oracle": [(500, 1.5)],
+    }
+    assert series(right)["dip"] == [(pytest.approx(0.2), 14), (pytest.approx(1.0), 20)]
+    assert [axis.get_xscale() for axis in figure.axes] == [axis.get_yscale() for axis in figure.axes] == ["log"] * 2
+    assert "evaluations of the net" in left.get_xlabel() and "seconds per image" in right.get_xlabel()
+    band = next(
+        band for band in left.collections if np.allclose(band.get_facecolor()[0, :3], rgb(labels.ARM_COLOURS["noise"]))
+    )
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (8, 100)
+    dashed = {line.get_color() for line in left.lines if line.get_linestyle() == "--"}
+    assert dashed == {labels.ARM_COLOURS["oracle"]}
+
+
+def rgb(colour):
+    return plt.matplotlib.colors.to_rgb(colour)
+
+
+def test_pareto_tells_at_the_reference_which_means_are_as_good():
+    left = pareto(*USUAL).axes[0]
+    (level,) = [line for line in left.lines if line.get_linestyle() == ":" and line.get_color() == "black"]
+    assert set(level.get_ydata()) == {10}
+    (ring,) = [line for line in left.lines if line.get_markerfacecolor() == "none" and line.get_marker() == "o"]
+    assert ring.get_xydata().tolist() == [[1000, 10]]
+    (shade,) = [patch for patch in left.patches if patch.get_y() + patch.get_height() == pytest.approx(15)]
+    assert shade.get_y() == pytest.approx(left.get_ylim()[0])
+    full = {
+        tuple(point)
+        for line in left.lines
+        if line.get_linestyle() == "None" and line.get_markerfacecolor() in labels.ARM_COLOURS.values()
+        for point in line.get_xydata()
+    }
+    assert full == {(1000, 10), (100, 14), (500, 1.5)}  # at most 1.5 x 10: not DIP's 20 at 500, nor noise at 100
+    names = legend(pareto(*USUAL, margin=0.25))
+    assert {"DDPM", "DIP(2)+DDPM", "oracle+DDPM", "reference: DDPM, K = 1000"} <= set(names)
+    assert "at most 1.25 × the reference: full markers" in names
+
+
+def test_pareto_front_is_of_means_that_none_is_better_than_at_its_cost_and_without_the_oracle():
+    rng = np.random.default_rng(0)
+    cloud = [tuple(point) for point in rng.integers(1, 12, (60, 2)).astype(float)]
+    module = figures.load("pareto")
+    for lower in (True, False):
+        sign = 1 if lower else -1
+        best = {
+            (x, y) for x, y in cloud if not any(a <= x and sign * b <= sign * y and (a, b) != (x, y) for a, b in cloud)
+        }
+        found = module.pareto_front(cloud, lower)
+        assert set(found) == best and found == sorted(found)
+    left = pareto(*USUAL).axes[0]
+    (front,) = [line for line in left.lines if line.get_drawstyle() == "steps-post"]
+    assert front.get_xydata()[:-1].tolist() == [[100, 14], [1000, 10]]
+    assert front.get_xydata()[-1].tolist() == [left.get_xlim()[1], 10]
+
+
+def test_pareto_without_times_is_of_evaluations_alone_and_says_so():
+    figure = pareto(*(costly(k, start=s, times=None) for s in ("noise", "dip") for k in (100, 1000)))
+    assert len(figure.axes) == 1 and "no cell was timed" in figure._suptitle.get_text()
+    some = pareto(costly(100), costly(1000), costly(300, start="mean-image", times=None))
+    assert len(some.axes) == 2 and "1 of 3 cells were not timed" in some._suptitle.get_text().replace("\n", " ")
+    assert "mean-image" in series(some.axes[0]) and "mean-image" not in series(some.axes[1])
+
+
+def test_pareto_shows_what_is_below_zero_and_what_diverged():
+    figure = pareto(
+        costly(100, value=300.0), costly(1000, value=6.0), costly(500, value=[-0.4, 0.2], start="oracle"),
+        costly(300, value=[9.0, np.inf], start="mean-image"),
+    )  # fmt: skip
+    left = figure.axes[0]
+    assert left.get_yscale() == "symlog" and left.get_ylim()[0] < -0.4
+    assert series(left)["oracle"] == [(500, pytest.approx(-0.1))]
+    (mark,) = [line for line in left.lines if line.get_marker() == "^" and line.get_linestyle() == "None"]
+    assert list(mark.get_xdata()) == [300] and mark.get_color() == labels.ARM_COLOURS["mean-image"]
+    assert [9.0] in [list(line.get_ydata()) for line in left.lines if line.get_marker() == "."]
+    assert canvas.DIVERGED in legend(figure)
+
+
+def test_evaluations_spread_over_a_smaller_k_are_a_line_of_their_own():
+    few = [costly(1000, nfe, 40.0, sampler="ddim") for nfe in (10, 100)]
+    warm = [costly(300, nfe, 30.0, sampler="ddim", start="dip", passes=2) for nfe in (10, 100, 300)]
+    whole = [costly(k, value=20.0, sampler="ddim", start="dip", passes=2) for k in (100, 300)]
+    figure = pareto(costly(1000), *few, *warm, *whole[:1])
+    names = legend(figure)
+    assert names[:4] == ["DDPM", "DDIM", "DIP(2)+DDIM", "DIP(2)+DDIM, K = 300"]
+    xs = [list(line.get_xdata()) for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert xs == [[1000], [10, 100], [100, 300], [10, 100, 300]]
+
+
+def test_pareto_has_usual_roles_and_names_the_key_of_a_wrong_option():
+    def asked(**show):
+        grid = {"model": ["hw4", "hw4-sees"], "start": ["noise", "dip"], "steps": [200, 1000], "nfe": [20, 100]}
+        grid |= {"sampler": ["ancestral", "ddim"]}
+        whole = {"grid": {"model": "hw4", "steps": 1000}, "show": {}}
+        config = made_study.overlay(made_study.PLAIN, {"seeds": {"replicates": [0]}})
+        config["experiments"] = {"e": {"grid": grid, "show": {"pareto": show}}, "whole": whole}
+        return [each for each in plan.wanted(study.read(config)) if each.kind == "pareto"]
+
+    (each,) = asked()
+    assert each.options["line"] == ["start", "passes", "sampler", "clip_x0"] and each.options["panel"] == ["model"]
+    assert each.section == "experiment-e" and each.inputs == {"tables": plan.CELLS_TABLES}
+    (reference,) = each.options["reference"]
+    assert reference.startswith("hw4/") and "K1000" in reference
+    for wrong, said in (
+        ({"margin": "wide"}, "experiments.e.show.pareto.margin: 'wide'; right is a number from 0 up"),
+        ({"margin": -1}, "experiments.e.show.pareto.margin: -1"),
+        ({"metric": "nn_ratio"}, "experiments.e.show.pareto.metric: 'nn_ratio' is unknown; .*known are distance"),
+        ({"display": "dark"}, "experiments.e.show.pareto.display: 'dark' is unknown; .*known are minmax, clamp"),
+        (
+            {"linee": "start"},
+            "e.show.pareto: unknown role 'linee'; did you mean 'line'.*known are line, panel, metric, display, margin",
+        ),
+        ({"line": ["start", "passes", "sampler"]}, "e.show.pareto: model varies and has no role"),
+    ):
+        with pytest.raises(UserError, match=said):
+            asked(**wrong)
+
+
+# ---------------------------------------------------------------- claims
+
+
+def forest(**changes):
+    return figures.draw("forest", {"claims": made_study.claims(**changes)})
+
+
+def said(figure):
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_a_forest_is_wanted_of_a_study_with_claims_alone():
+    module = figures.load("forest")
+    quiet, claiming = (type("Study", (), {"claims": claims}) for claims in ({}, {"A4": {}}))
+    assert not list(module.wanted(quiet))
+    (each,) = module.wanted(claiming)
+    assert (each.section, each.inputs) == ("claims", {"claims": "tables/claims.csv"})
+    assert "Left of zero supports" in each.caption
+
+
+def test_a_forest_has_a_row_a_claim_and_model_in_units_of_the_reference():
+    figure = forest(
+        A4={}, A5={"margin": 0.5, "verdict": "inconclusive", "p_holm": np.nan, "exploratory": True},
+        A6={"reference": 1.0, "estimate": 0.3, "ci_low": 0.1, "ci_high": 0.5, "verdict": "refuted", "p_holm": 1e-5},
+        A7={"verdict": "not asked", "estimate": np.nan},
+    )  # fmt: skip
+    axis = figure.axes[0]
+    bars = [sorted(line.get_xdata()) for line in axis.lines if len(line.get_xdata()) == 2 and line.get_linewidth() > 2]
+    assert bars == [[-0.75, -0.25], [-0.75, -0.25], [0.1, 0.5]]
+    dots = [
+        (line.get_xdata()[0], line.get_color(), line.get_marker()) for line in axis.lines if len(line.get_xdata()) == 1
+    ]
+    verdicts = figures.load("forest").VERDICTS
+    assert dots == [(x, *verdicts[word]) for x, word in ((-0.5, "supported"), (-0.5, "inconclusive"), (0.3, "refuted"))]
+    words = said(figure)
+    assert {
+        "A4",
+        "A5",
+        "A6",
+        "hw4-sees",
+        "supported",
+        "inconclusive",
+        "refuted",
+        "0.004",
+        "exploratory",
+        "< 0.001",
+    } <= set(words)
+    assert "A7" not in words and any("(margin\xa050\xa0%)" in word for word in words)
+    assert figure._suptitle.get_text().startswith("3 verdicts: 1 supported, 1 refuted, 1 inconclusive")
+    zero = [line for line in axis.lines if list(line.get_xdata()) == [0, 0]]
+    assert len(zero) == 1
+
+
+def test_a_forest_cuts_what_is_wide_with_arrows_and_hides_nothing():
+    figure = forest(
+        wide={"estimate": 2.0, "ci_low": -200.0, "ci_high": 300.0, "verdict": "inconclusive"},
+        far={"estimate": 92.0, "ci_low": 44.0, "ci_high": 140.0, "verdict": "refuted"},
+        lost={"estimate": np.inf, "ci_low": np.nan, "ci_high": np.inf, "verdict": "refuted"},
+        none={"reference": -0.1, "verdict": "inconclusive"},
+    )
+    axis = figure.axes[0]
+    low, high = axis.get_xlim()
+    assert -3 < low < high < 3
+    marks = [(line.get_marker(), line.get_xdata()[0]) for line in axis.lines if line.get_marker() in "<>"]
+    assert [marker for marker, _ in marks] == ["<", ">", ">", ">"] and all(low < x < high for _, x in marks)
+    words = said(figure)
+    assert {"+4.6", "diverged, ∞", "no interval: the reference is not above zero"} <= set(words)
+
+
+def test_a_forest_says_which_measure_disagrees():
+    open_ = {"verdict": "inconclusive"}
+    words = said(
+        forest(
+            a=open_ | {"agrees_energy": False},
+            b=open_ | {"agrees_classifier_2": False},
+            c=open_ | {"agrees_energy": False, "agrees_classifier_2": False},
+            d={},
+        )
+    )
+    found = [word for word in words if "disagree" in word]
+    assert "n = 96; a verdict needs 128 images" in said(
+        forest(a=open_ | {"note": "n = 96; a verdict needs 128 images"})
+    )
+    assert found == ["energy disagrees", "classifier 2 disagrees", "energy and classifier 2 disagree"]
+
+
+def test_a_forests_texts_are_whole_and_apart():
+    long = (
+        "The Gaussian with the training images' mean and covariance is as good a start as the DIP net's drawing. " * 2
+    )
+    claims = made_study.claims(
+        **{f"claim-{i}": {"statement": long[: 60 + 25 * i], "margin": 0.5, "verdict": v, "agrees_energy": i != 2}
+           for i, v in enumerate(["supported", "refuted", "inconclusive", "inconclusive", "supported"])}
+    )  # fmt: skip
+    table = type(claims)([row | {"model": model} for row in claims.to_dict("records") for model in made_study.MODELS])
+    figure = figures.draw("forest", {"claims": table})
+    figure.canvas.draw()
+    boxes = [(text.get_text(), text.get_window_extent()) for text in figure.axes[0].texts]
+    page = figure.bbox
+    for index, (text, box) in enumerate(boxes):
+        assert box.x0 >= 0 and box.x1 <= page.x1 and box.y0 >= 0 and box.y1 <= page.y1, text
+        assert not [other for other, at in boxes[:index] if at.overlaps(box)], text
+    none = figures.draw("forest", {"claims": made_study.claims(A={"verdict": "not asked"})})
+    assert "no claim was asked" in texts(none)[0]
+
+
+# ---------------------------------------------------------------- starts
+
+
+def start_check(points):
+    return figures.draw("start-check", {"tables": made_study.starts(points)})
+
+
+def test_starts_are_drawn_beside_what_the_chain_expects_with_a_column_a_k():
+    points = [
+        made_study.cell(start=start, passes=2 if start == "dip" else None, steps=k, replicate=r)
+        for start in ("noise", "mean-image", "dip")
+        for k in (200, 500)
+        for r in (0, 1)
+    ]
+    figure = start_check(points)
+    grid = np.array(figure.axes).reshape(3, 2)
+    assert [axis.get_title() for axis in grid[0]] == ["K = 200", "K = 500"]
+    assert legend(figure) == ["expected at t = K - 1", "noise", "DIP(2)", "mean image"]
+    top = grid[0, 0]
+    assert top.get_yscale() == "log"
+    (expected,) = [line for line in top.lines if line.get_linewidth() == 6]
+    assert list(expected.get_ydata()) == pytest.approx([0.8 * b**-2.0 + 0.2 for b in range(1, 9)])
+    (noise,) = [line for line in top.lines if line.get_color() == labels.ARM_COLOURS["noise"]]
+    assert list(noise.get_ydata()) == [1] * 8
+    (mean,) = [line for line in top.lines if line.get_color() == labels.ARM_COLOURS["mean-image"]]
+    assert list(mean.get_ydata()) == pytest.approx(1.025 * expected.get_ydata())
+    dots = {line.get_color(): line.get_xydata().tolist() for line in grid[1, 0].lines if line.get_linestyle() == "None"}
+    assert dots[labels.ARM_COLOURS["noise"]] == [[pytest.approx(0.48), 0]]
+    assert dots[labels.ARM_COLOURS["mean-image"]] == [[pytest.approx(0.015), 2]]
+    assert [tick.get_text() for tick in grid[1, 0].get_yticklabels()] == ["noise", "DIP(2)", "mean image"]
+    ideals = [[line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == ":"] for axis in grid[1:, 0]]
+    assert ideals == [[0], [1]]
+
+
+def test_at_most_five_k_are_shown_evenly_with_both_ends_and_what_is_not_finite_is_marked():
+    points = [made_study.cell(start=s, steps=k) for s in ("noise", "mean-image") for k in range(100, 1001, 100)]
+    found = made_study.starts(points)
+    lost = (found["spectra"]["steps"] == 100) & (found["spectra"]["start"] == "mean-image")
+    found["spectra"].loc[lost, "power"] = np.inf
+    found["starts"].loc[
+        (found["starts"]["steps"] == 100) & (found["starts"]["start"] == "mean-image"), "mean_error"
+    ] = np.nan
+    figure = figures.draw("start-check", {"tables": found})
+    titles = [axis.get_title() for axis in figure.axes[:5]]
+    assert titles == ["K = 100", "K = 300", "K = 500", "K = 800", "K = 1000"] and len(figure.axes) == 15
+    assert "not finite in a replicate" in legend(figure) and "5 of 10 values of K" in figure._suptitle.get_text()
+    assert [line.get_marker() for line in figure.axes[5].lines].count(">") == 1
+    empty = figures.draw("start-check", {"tables": {name: table[:0] for name, table in found.items()}})
+    assert "no start was described" in texts(empty)[0]
+
+
+def test_starts_are_checked_of_a_study_with_more_than_one():
+    config = made_study.PLAIN | {"experiments": {"e": {"grid": {"model": "hw4", "steps": [100, 200]}}}}
+    module = figures.load("start-check")
+    assert not list(module.wanted(study.read(config)))
+    (each,) = module.wanted(made_study.study_a())
+    assert each.section == "starts"
+    assert each.inputs == {"tables": {"starts": "tables/starts.csv", "spectra": "tables/spectra.csv"}}
+
+
+# ---------------------------------------------------------------- colours and words
+
+
+# Machado et al. 2009, "A physiologically-based model for simulation of color vision deficiency", severity 1.0
+VISION = {
+    "usual": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+}
+
+
+def lab(colour, vision):
+    """CIE L*a*b* (D65) of a colour as it is seen."""
+    linear = np.array([c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb(colour)])
+    seen = np.clip(np.array(VISION[vision]) @ linear, 0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = np.array(to_xyz) @ seen / [0.9505, 1, 1.089]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_usual_arms_are_told_apart_by_colour_however_it_is_seen(vision):
+    usual = ("noise", "dip", "dip-renoised", "mean-image", "gaussian", "oracle")
+    seen = [lab(labels.ARM_COLOURS[arm], vision) for arm in usual]
+    assert min(np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]) > 20
+
+
+def test_no_two_arms_share_a_colour_or_a_marker():
+    for found in (labels.ARM_COLOURS, labels.ARM_MARKERS):
+        assert len(set(found.values())) == len(found)
+    assert labels.ARM_MARKERS.keys() == labels.ARM_COLOURS.keys() - {labels.ALONE, labels.ONE_STEP}
+
+
+def test_shades_of_a_colour_differ():
+    for colour in labels.ARM_COLOURS.values():
+        assert len({canvas.shade(colour, index) for index in range(5)}) == 5 and canvas.shade(colour, 0) == colour
 
 
 # ---------------------------------------------------------------- losses, fit, drift
@@ -327,7 +768,7 @@ def found(page, tile):
 
 
 def test_a_gallery_is_of_each_models_largest_k_from_noise_and_of_the_lowest_replicate():
-    config = made_study.overlay(made_study.CONFIG, {"seeds": {"replicates": [3, 1]}})
+    config = made_study.overlay(made_study.PLAIN, {"seeds": {"replicates": [3, 1]}})
     config["experiments"] = {
         "a": {
             "grid": {"model": "hw4", "steps": [100, 900], "sampler": ["ancestral", "ddim"], "start": ["noise", "dip"]}
@@ -468,14 +909,14 @@ def test_wrong_names_roles_and_endings_are_told(tmp_path):
     with pytest.raises(UserError, match="figure nothing: unknown; right is one of curves, dip-fit"):
         figures.draw("nothing", {})
     for asked, said in (({"curves": {"passe": "steps"}}, "'passe'"), ({"curve": {}}, "unknown kind of figure 'curve'")):
-        config = made_study.CONFIG | {"experiments": {"e": {"grid": {"model": "hw4"}, "show": asked}}}
+        config = made_study.PLAIN | {"experiments": {"e": {"grid": {"model": "hw4"}, "show": asked}}}
         with pytest.raises(UserError, match=said):
             study.read(config)
     wrong = {"curves": {"x": "steps", "metric": "fd_clasifier"}}
-    config = made_study.CONFIG | {"experiments": {"e": {"grid": {"model": "hw4"}, "show": wrong}}}
+    config = made_study.PLAIN | {"experiments": {"e": {"grid": {"model": "hw4"}, "show": wrong}}}
     with pytest.raises(UserError, match="experiments.e.show.curves.metric: 'fd_clasifier' is unknown.*'fd_classifier'"):
         plan.wanted(study.read(config))
-    config = made_study.CONFIG | {"experiments": {"e": {"grid": {"model": "hw4"}, "show": {"films": {"display": "x"}}}}}
+    config = made_study.PLAIN | {"experiments": {"e": {"grid": {"model": "hw4"}, "show": {"films": {"display": "x"}}}}}
     with pytest.raises(UserError, match="experiments.e.show.films.display: 'x' is unknown"):
         plan.wanted(study.read(config))
     with pytest.raises(UserError, match="display dark: unknown; right is one of minmax, clamp"):
@@ -493,11 +934,11 @@ def test_each_figure_is_wanted_once_from_files_that_the_study_makes(asked):
         assert json.loads(json.dumps(each.options)) == each.options
         assert each.title and each.caption and each.alt and each.file.endswith((".png", ".gif"))
         assert set(each.inputs.get("samples", [])) <= cells
-        assert not set(each.inputs) - {"tables", "samples", "data", "pictures", "interpolations"}
+        assert not set(each.inputs) - {"tables", "samples", "data", "pictures", "interpolations", "claims"}
 
 
 def test_pictures_are_of_the_lowest_replicate_and_curves_of_all():
-    config = made_study.overlay(made_study.CONFIG, {"seeds": {"replicates": [0, 1]}})
+    config = made_study.overlay(made_study.PLAIN, {"seeds": {"replicates": [0, 1]}})
     asked = study.read(config)
     wanted = plan.wanted(asked)
     second = {f"samples/{cell.path}.npz" for cell in asked.cells if cell.replicate == 1}
@@ -532,7 +973,7 @@ GRIDS = {
 
 @pytest.mark.parametrize(("name", "computed"), [*((name, True) for name in GRIDS), ("DIP and a DCGAN", False)])
 def test_what_a_grid_shows_by_default_can_be_drawn_and_told(name, computed, tmp_path):
-    config = made_study.overlay(made_study.CONFIG, {"seeds": {"replicates": [0, 1]}, "timing": None})
+    config = made_study.overlay(made_study.PLAIN, {"seeds": {"replicates": [0, 1]}, "timing": None})
     config["models"] = {"hw4": {"network": "hw4", "epochs": [1, 2]}, "dcgan": {"network": "dcgan", "epochs": [1]}}
     asked = study.read(config | {"experiments": {"any": {"grid": GRIDS[name]}}})
     points = made_study.points_of(asked)
@@ -592,7 +1033,7 @@ def test_a_kind_that_is_added_as_one_file_appears(tmp_path):
         "import made_study; from pathlib import Path\n"
         "show = {'best-k': {'x': ['steps', 'start', 'model'], 'colour': 'red'}}\n"
         "grid = {'model': 'hw4', 'steps': [100, 200]}\n"
-        "config = made_study.CONFIG | {'timing': None, 'experiments': {'mine': {'grid': grid, 'show': show}}}\n"
+        "config = made_study.PLAIN | {'timing': None, 'experiments': {'mine': {'grid': grid, 'show': show}}}\n"
         "asked = made_study.study.read(config); made_study.write_study(Path('results/x'), asked)\n"
         "page = Path('results/x/report/index.html').read_text()\n"
         "assert Path('results/x/figures/mine-best.png').is_file() and '<figcaption>C</figcaption>' in page"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ddpm_dip.data import torchvision_import  # noqa: F401 (before pytorch_fid)
-from ddpm_dip.evaluation.frechet import bootstrap_sd, frechet_distance, frechet_distance_from_statistics, statistics
+from ddpm_dip.evaluation.frechet import frechet_distance, frechet_distance_from_statistics, statistics
 
 
 def correlated(n: int, dims: int, seed: int) -> np.ndarray:
@@ -76,23 +76,3 @@ def test_refuses_what_has_no_covariance_or_does_not_fit():
         frechet_distance(good, good[:, :3])
     with pytest.raises(ValueError, match="do not fit"):
         frechet_distance_from_statistics(*statistics(good), *statistics(good[:, :3]))
-
-
-@pytest.mark.parametrize(("n", "dims", "shift"), [(128, 8, 0.5), (256, 64, 1.0), (128, 64, 3.0)])
-def test_bootstrap_sd_is_that_of_independent_draws(n, dims, shift):
-    rng = np.random.default_rng(0)
-    reference, scale = rng.normal(size=(2000, dims)), rng.uniform(0.5, 2, dims)
-
-    def draw():
-        return rng.normal(size=(n, dims)) * scale + shift
-
-    drawn = np.std([frechet_distance(reference, draw()) for _ in range(100)], ddof=1)
-    estimates = [bootstrap_sd(reference, draw(), seed=seed) for seed in range(5)]
-    assert 0.7 < np.mean(estimates) / drawn < 1.5
-
-
-def test_bootstrap_sd_of_equal_samples_is_zero_and_of_a_seed_is_fixed():
-    reference = correlated(50, 4, 6)
-    assert bootstrap_sd(reference, np.ones((10, 4))) == pytest.approx(0, abs=1e-9)
-    features = correlated(30, 4, 7)
-    assert bootstrap_sd(reference, features) == bootstrap_sd(reference, features)

@@ -20,6 +20,7 @@ from ddpm_dip.data import torchvision_import
 from ddpm_dip.evaluation import features, inception
 from ddpm_dip.evaluation.displays import DISPLAYS, to_rgb_uint8
 from ddpm_dip.evaluation.frechet import frechet_distance
+from ddpm_dip.evaluation.metrics import METRICS
 from ddpm_dip.jobs import files
 from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.jobs.job import read_record
@@ -116,7 +117,7 @@ def test_stages_compute_fid(as_published, tmp_path):
     run("floors", {"n": 3}, {"features": "reference.npz"}, {"floors": "floors.csv"})
 
     metrics = files.read_json(tmp_path / "metrics.json")
-    distances = ("fd_classifier", "fd_classifier_sd", "fd_classifier_2")
+    distances = [name for name, metric in METRICS.items() if (metric.feature_net or "").startswith("classifier")]
     assert metrics["not_computed"] == dict.fromkeys(distances, "the data set has no labels")
     with open(tmp_path / "floors.csv", newline="") as file:
         floors = {row["display"]: row for row in csv.DictReader(file)}

@@ -15,12 +15,13 @@ import drawing
 import jobfile
 from drawing import SHAPE, TRAIN, lively_unet, random_dip, random_gan
 
+from ddpm_dip.evaluation import haar
 from ddpm_dip.jobs import files, job
 from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.models.scale import to_model_range
-from ddpm_dip.models.schedule import linear_schedule, respaced_timesteps, truncated_timesteps
+from ddpm_dip.models.schedule import linear_schedule, log_snr_timesteps, respaced_timesteps, truncated_timesteps
 from ddpm_dip.sampling import SAMPLERS, backend_choice, warm_starts
-from ddpm_dip.sampling.generators import unet
+from ddpm_dip.sampling.generators import Weights, unet
 from ddpm_dip.sampling.noise import ancestral_noise, keyed_noise
 from ddpm_dip.stages import sample
 
@@ -53,13 +54,18 @@ def context(indices, steps, passes=None, dip=None):
     return unet.context_of(mean, indices, steps=steps, passes=passes, replicate=3, dip=dip)
 
 
+def timesteps(cell):
+    spread = log_snr_timesteps if cell["sampler"] == "dpmpp-2m" else respaced_timesteps
+    return spread(cell["nfe"], cell["steps"])
+
+
 @torch.inference_mode()
 def states(cell, n):
     """Each state of one chain of n samples, t = K-1 .. -1, all in one batch."""
     kept, around = [], context(range(n), cell["steps"], cell["passes"], random_dip())
     x = warm_starts.find(cell["start"]).start(around)
     last = SAMPLERS[cell["sampler"]](
-        lively_unet(), x, respaced_timesteps(cell["nfe"], cell["steps"]), linear_schedule(),
+        lively_unet(), x, timesteps(cell), linear_schedule(),
         ancestral_noise(3, range(n), SHAPE), clip_x0=cell["clip_x0"], callback=lambda t, x: kept.append(x.clone()),
     )  # fmt: skip
     return torch.stack([*kept, last]).double().numpy()
@@ -79,7 +85,8 @@ def test_a_cell_is_its_chain_by_hand(made, axes):
     cell = drawing.unet_cell(**axes)
     output = draw(made, cell, 5, UNET | (DIP if "passes" in axes else {}))
     file = files.read_npz(output)
-    assert file.keys() == {"samples", "mean_path", "sd_path", "frames", "frame_timesteps", "cell"}
+    paths = {"mean_path", "sd_path", "frames", "frame_timesteps", "noise_path", "noise_timesteps", "starts"}
+    assert file.keys() == {"samples", "cell"} | paths
     assert json.loads(str(file["cell"])) == cell
     assert file["samples"].shape == (5, *SHAPE) and file["samples"].dtype == np.float32
     path, size = states(cell, 5), 1.0
@@ -90,13 +97,45 @@ def test_a_cell_is_its_chain_by_hand(made, axes):
     np.testing.assert_allclose(file["sd_path"], means.std(1), atol=1e-5 * size)
     np.testing.assert_allclose(file["mean_path"][-1], file["samples"].mean(), atol=1e-6 * size)
     np.testing.assert_allclose(file["sd_path"][-1], file["samples"].mean((1, 2, 3)).std(), atol=1e-6 * size)
-    assert file["frame_timesteps"].tolist() == [*respaced_timesteps(cell["nfe"], cell["steps"]), -1]
+    assert file["starts"].dtype == np.float16
+    np.testing.assert_allclose(file["starts"], path[0], atol=2e-3 * size)
+    assert file["frame_timesteps"].tolist() == [*timesteps(cell), -1]
     np.testing.assert_allclose(file["frames"], path, atol=2e-3 * size)  # 16-bit
     assert np.array_equal(file["frames"][-1], file["samples"].astype(np.float16))
+    assert file["noise_timesteps"].tolist() == file["frame_timesteps"].tolist()
+    noise = [haar.noise_sd(state).mean() for state in path]
+    np.testing.assert_allclose(file["noise_path"], noise, atol=1e-5 * size)
     record = job.read_record(output)
     assert record["sha256"] == files.sha256(output) and record["job"]["settings"]["cell"] == cell
     assert record["work"] == {"image-steps": 5 * cell["nfe"]} and record["kept"] == 0
     assert (record["network"], record["image_shape"], record["backend"]) == ("hw4-sees", [1, 16, 16], "torch")
+
+
+@pytest.mark.parametrize(
+    ("axes", "inputs"),
+    [
+        ({"start": "gan-renoised"}, {"gan": "gan.safetensors"}),
+        ({"start": "dip-many", "passes": 1}, {"dip-many": "dip.safetensors"}),
+        ({"start": "dip-untrained", "passes": 1}, {}),
+        ({"start": "class-gaussians"}, {"data": "labelled.npz"}),
+    ],
+    ids=lambda axes: axes.get("start", ""),
+)
+def test_a_start_gets_the_inputs_of_its_job(made, axes, inputs):
+    labels = np.arange(20) % 3
+    files.write_npz(made / "labelled.npz", train=TRAIN, train_labels=labels)
+    cell = drawing.unet_cell(**axes)
+    file = files.read_npz(draw(made, cell, 3, UNET | inputs, name=axes["start"]))
+    gan = {f"last.{name}": tensor for name, tensor in random_gan().state_dict().items()}
+    header = {"family": "dcgan", "network": "dcgan", "image_shape": "1x16x16", "latent_dim": "100", "width": "8"}
+    make = unet.contexts(
+        warm_starts.find(cell["start"]), steps=4, passes=cell["passes"], replicate=3, train=TRAIN, labels=labels,
+        dip=Weights("dip", random_dip().state_dict(), {"network": "dip", "image_channels": "1"}),
+        gan=Weights("gan", gan, header), backend="torch", threads=1, batch=64,
+    )  # fmt: skip
+    with torch.inference_mode():
+        x = warm_starts.draw(warm_starts.find(cell["start"]), make(range(3)))
+    np.testing.assert_allclose(file["starts"], x.numpy(), atol=2e-3)
 
 
 def test_many_samples_are_drawn_in_batches(made):
@@ -110,6 +149,11 @@ def test_many_samples_are_drawn_in_batches(made):
     assert len(times) == 40 and times[0] == 49 and times[-1] == -1 and (np.diff(times) < 0).all()
     assert np.diff(times).min() >= -2  # evenly spread
     np.testing.assert_allclose(file["frames"], path[49 - times, :8], atol=5e-3)
+    assert np.array_equal(file["starts"], keyed_noise(3, "latents", range(66), SHAPE).half().numpy())
+    assert np.array_equal(file["noise_timesteps"], times)
+    noise = [haar.noise_sd(state).mean() for state in path[49 - times]]  # over all samples, not the first 8
+    np.testing.assert_allclose(file["noise_path"], noise, atol=1e-5)
+    assert noise[0] == pytest.approx(1, abs=0.05)  # plain noise
 
 
 def test_a_dip_net_alone(made):
@@ -169,7 +213,7 @@ def test_more_images_append_and_the_first_ones_stay_bit_for_bit(tmp_path, first,
     for name, array in at_once.items():
         assert after[name].shape == array.shape and after[name].dtype == array.dtype
         if name != "cell":
-            np.testing.assert_allclose(after[name], array, atol=2e-3 if name == "frames" else 1e-5)
+            np.testing.assert_allclose(after[name], array, atol=2e-3 if name in ("frames", "starts") else 1e-5)
     assert np.array_equal(after["frames"][:, : min(8, first)], before["frames"])
     shown = after["samples"][:8].astype(np.float16)
     assert np.array_equal(after["frames"][-1], shown)
@@ -237,7 +281,10 @@ def test_samples_do_not_depend_on_the_number_of_threads(made):
         ({}, {"data": "data.npz"}, "needs the input `weights`"),
         ({"start": "dip", "passes": 2}, UNET, "the start dip needs the input `dip`, and passes from 1 up"),
         ({"start": "dip"}, UNET | DIP, "the start dip needs the input `dip`, and passes from 1 up"),
-        ({"start": "nose"}, UNET, "start: 'nose' is unknown; known are dip, dip-every-step, mean-image, noise"),
+        ({"start": "nose"}, UNET, "start: 'nose' is unknown; known are class-gaussians, dip, dip-every"),
+        ({"start": "dip-renoised", "passes": 2}, UNET, "the start dip-renoised needs the input `dip`, and passes from"),
+        ({"start": "gan-renoised"}, UNET, "the start gan-renoised needs the input `gan`, the weights of a DCGAN"),
+        ({"start": "class-gaussians"}, UNET, "the start class-gaussians needs the labels of the training images"),
         ({"sampler": "ddpm"}, UNET, "sampler: 'ddpm' is unknown; known are ancestral"),
         ({}, {"data": "data.npz", "weights": "gan.safetensors"}, "network 'dcgan' is unknown"),
         ({}, {"data": "data.npz", "weights": "dip.safetensors"}, "not the weights of a model"),

@@ -386,7 +386,7 @@ from pathlib import Path
 import ddpm_dip.sampling.backend_choice
 from ddpm_dip.sampling import SAMPLERS
 from ddpm_dip.sampling.warm_starts import WARM_STARTS
-assert "torch" not in sys.modules and len(SAMPLERS) == 4 and len(WARM_STARTS) == 4
+assert "torch" not in sys.modules and len(SAMPLERS) == 4 and len(WARM_STARTS) == 14
 """
     environment = {"PYTHONPATH": str(Path(samplers.__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)

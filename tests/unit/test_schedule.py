@@ -7,7 +7,15 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
-from ddpm_dip.models.schedule import linear_schedule, q_sample, respaced_timesteps, truncated_timesteps
+from ddpm_dip.models.schedule import (
+    SPACINGS,
+    linear_schedule,
+    log_snr_timesteps,
+    q_sample,
+    respaced_timesteps,
+    truncated_timesteps,
+)
+from ddpm_dip.study import plugins
 
 SCHEDULE = linear_schedule()
 # alpha_bar at t = K - 1, as study A's facts print them (shared/SPEC.md)
@@ -79,6 +87,60 @@ def test_respaced_timesteps_are_even_and_have_both_ends():
 def test_respaced_timesteps_that_cannot_be(nfe, of):
     with pytest.raises(ValueError, match=f"{nfe} steps of {of}: must be from 0 to {of}"):
         respaced_timesteps(nfe, of)
+
+
+def half_log_snr(t):
+    """lambda of timestep t, by the product of the schedule's definition."""
+    kept = math.prod(1 - (1e-4 + (0.02 - 1e-4) * i / 999) for i in range(t + 1))
+    return math.log(kept**0.5 / (1 - kept) ** 0.5)
+
+
+LAMBDAS = [half_log_snr(t) for t in range(1000)]
+
+
+@pytest.mark.parametrize(("nfe", "of"), [(10, 1000), (20, 1000), (5, 1000), (2, 1000), (10, 300), (8, 100), (3, 3)])
+def test_log_snr_timesteps_are_the_nearest_to_even_lambdas(nfe, of):
+    """Where these are all different ones, found here one by one."""
+    first, last = LAMBDAS[of - 1], LAMBDAS[0]
+    wanted = [first + i * (last - first) / (nfe - 1) for i in range(nfe)]
+    nearest = [min(range(of), key=lambda t: abs(LAMBDAS[t] - each)) for each in wanted]
+    assert len(set(nearest)) == nfe and log_snr_timesteps(nfe, of) == nearest
+
+
+def test_log_snr_steps_that_meet_move_up_to_the_next_free_timestep():
+    for nfe, of in ((50, 1000), (100, 1000), (50, 100), (30, 40), (900, 1000)):
+        first, last = LAMBDAS[of - 1], LAMBDAS[0]
+        taken = []  # from t = 0 up
+        for i in range(nfe - 1, -1, -1):
+            each = first + i * (last - first) / (nfe - 1)
+            t = min(range(of), key=lambda t: abs(LAMBDAS[t] - each))
+            while taken and t <= taken[-1]:
+                t += 1
+            taken.append(t)
+        room = [min(t, of - nfe + place) for place, t in enumerate(taken)]
+        assert log_snr_timesteps(nfe, of) == room[::-1] and room != respaced_timesteps(nfe, of)[::-1]
+
+
+def test_log_snr_timesteps_are_distinct_and_have_both_ends():
+    for of in (1, 2, 3, 10, 57, 300, 1000):
+        for nfe in {0, 1, *range(2, of + 1, max(1, of // 37)), of}:
+            times = log_snr_timesteps(nfe, of)
+            assert len(times) == nfe and all(np.diff(times) <= -1)
+            assert nfe < 2 or (times[0] == of - 1 and times[-1] == 0)
+        assert log_snr_timesteps(1, of) == [of - 1] and log_snr_timesteps(of, of) == truncated_timesteps(of)
+    with pytest.raises(ValueError, match="11 steps of 10: must be from 0 to 10"):
+        log_snr_timesteps(11, 10)
+
+
+def test_log_snr_steps_are_even_where_even_t_makes_a_huge_last_one():
+    """In lambda, of 10 evaluations: the largest step over the median one."""
+    for spread, least, most in ((log_snr_timesteps, 1, 1.5), (respaced_timesteps, 4, 10)):
+        steps = np.diff([LAMBDAS[t] for t in spread(10)])
+        assert least < steps.max() / np.median(steps) < most
+
+
+def test_a_sampler_s_spacing_is_one_of_those_that_a_study_knows():
+    assert tuple(SPACINGS) == plugins.SPACINGS
 
 
 # --- forward ---

@@ -6,7 +6,15 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from ddpm_dip.evaluation.frechet import frechet_distance, frechet_distance_from_statistics
-from ddpm_dip.evaluation.statistics import contrast, decide, energy_distance, holm, jackknife_frechet
+from ddpm_dip.evaluation.statistics import (
+    contrast,
+    decide,
+    energy_distance,
+    holm,
+    jackknife_frechet,
+    pseudo_values,
+    standard_error,
+)
 
 D = 8
 
@@ -42,6 +50,20 @@ def test_the_jackknife_is_the_one_by_hand():
     assert found.standard_error == pytest.approx(np.std(pseudo, ddof=1) / 5**0.5)
     with pytest.raises(ValueError, match="too few for 8 blocks"):
         jackknife_frechet(x[:15], y)
+
+
+def test_pseudo_values_of_a_mean_are_its_blocks_means_and_of_a_matrix_leave_out_rows_and_columns():
+    rng = np.random.default_rng(1)
+    x, matrix = rng.standard_normal((24, 3)), rng.standard_normal((24, 17))
+    whole, pseudo = pseudo_values(lambda of: [of["x"].mean()], {"x": x}, {"x": 1})
+    assert whole[0] == pytest.approx(x.mean()) and pseudo.shape == (8, 1)
+    np.testing.assert_allclose(pseudo[:, 0], [x[g::8].mean() for g in range(8)])
+    assert standard_error(pseudo[:, 0]) == pytest.approx(stats.sem(pseudo[:, 0]))
+    whole, pseudo = pseudo_values(
+        lambda of: [of["m"].max(), of["m"].size], {"m": matrix, "x": x}, {"m": 2, "x": 1, "other": 1}, blocks=3
+    )
+    left = [np.delete(np.delete(matrix, range(g, 24, 3), 0), range(g, 17, 3), 1) for g in range(3)]
+    np.testing.assert_allclose(pseudo, [[3 * matrix.max() - 2 * a.max(), 3 * matrix.size - 2 * a.size] for a in left])
 
 
 @pytest.mark.slow

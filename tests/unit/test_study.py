@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from ddpm_dip import study
+from ddpm_dip.jobs import code
 from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.study import AXES, Cell, grid, plan, plugins
 from ddpm_dip.study import config as configuration
@@ -75,7 +76,10 @@ MISTAKES = [
     (asked("quality", sampler="ddmi"), "experiments.quality.grid.sampler: 'ddmi' is unknown; did you mean 'ddim'?"),
     (asked("quality", clip_x0="yes"), "experiments.quality.grid.clip_x0 is 'yes'; it must be true or false"),
     (asked("quality", nfe=300), "experiments.quality.grid.nfe: 300 evaluations are more than the 200 timesteps"),
-    (asked("epochs", epochs=[20, 30]), "experiments.epochs.grid.epochs: 30 is not among the epochs of model 'hw4'"),
+    (
+        asked("epochs", epochs=[20, 30]),
+        "experiments.epochs.grid.epochs: 30 is not among the epochs of model 'hw4-sees'",
+    ),
     (asked("epochs", epochs="some"), "experiments.epochs.grid.epochs is 'some'; it must be a whole number"),
     (
         asked("quality", sampler=["ancestral", "ddim"]),
@@ -90,7 +94,8 @@ MISTAKES = [
     ({"experiments": {"steps": {"show": {"curves": {"panel": "replicate"}}}}}, "replicates become bands"),
     ({"experiments": {"steps": {"show": {"curves": {"panel": "steps"}}}}}, "steps.show.curves: steps has two roles"),
     ({"experiments": dict.fromkeys(DEFAULT["experiments"])}, "experiments is empty"),
-    ({"timing": {"model": "x"}}, "timing.model: 'x' is not among the U-Nets"),
+    ({"timing": {"models": ["x"]}}, "timing.models: 'x' is not among the U-Nets"),
+    ({"timing": {"rounds": 1}}, "timing.rounds is 1; it must be at least 2"),
     ({"metrics": {"fid_inception": "yes"}}, "metrics.fid_inception is 'yes'; known are auto, true, false"),
     ({"metrics": {"inception_weights": "no.pth"}}, "metrics.inception_weights: no.pth: no such file"),
 ]
@@ -105,7 +110,7 @@ def test_a_mistake_is_named(overlay, says):
 
 
 def test_all_mistakes_are_said_at_once():
-    overlay = {"training": {"lr": 0}, "sampling": {"n": 300}, "timing": {"model": "x"}, "trainng": {}}
+    overlay = {"training": {"lr": 0}, "sampling": {"n": 300}, "timing": {"models": ["x"]}, "trainng": {}}
     overlay |= asked("quality", steps=[2000], start="dop")
     with pytest.raises(UserError) as caught:
         configuration.check(laid_over(overlay))
@@ -115,7 +120,7 @@ def test_all_mistakes_are_said_at_once():
     with pytest.raises(UserError) as caught:
         configuration.check(laid_over(overlay))
     keys = [line.split()[1].rstrip(":") for line in str(caught.value).splitlines()]
-    assert keys == ["experiments.quality.grid.steps", "experiments.quality.grid.start", "timing.model", "sampling.n"]
+    assert keys == ["experiments.quality.grid.steps", "experiments.quality.grid.start", "timing.models", "sampling.n"]
 
 
 OLD = [
@@ -126,6 +131,12 @@ OLD = [
         "experiments.quality is now a grid of axes: quality: { grid: { model: [...]",
     ),
     ({"experiments": {"evolution": {"models": ["hw4"], "steps": 1000}}}, "experiments.evolution is now a grid"),
+    (
+        {"timing": {"model": "hw4", "steps": [100], "passes": [0, 2], "batches": [1, 16], "repeats": 3}},
+        "timing: model, passes, repeats are gone; right is timing: { models: [hw4], steps: [100], batches: [1, 16], "
+        "rounds: 15 }",
+    ),
+    ({"timing": DEFAULT["timing"] | {"repeats": 3}}, "timing: repeats is gone; right is timing: {"),
 ]
 
 
@@ -140,25 +151,28 @@ def test_the_old_shape_is_refused_with_the_new_one(overlay, says):
 # --- grids and cells
 
 
+GAN = {"models": {"gan": {"network": "dcgan", "width": 8, "epochs": [1, 3]}}}
+
+
 def cells(**axes: object) -> list[Cell]:
-    return grid.expand(DEFAULT, axes, "grid")
+    return grid.expand(configuration.without_nulls(DEFAULT), {"replicate": 0} | axes, "grid")
 
 
 def test_a_grid_is_the_product_of_its_lists():
     found = cells(model=["hw4", "hw4-sees"], steps=[100, 500], start=["noise", "dip"], passes=[1, 2])
     assert len(found) == 2 * 2 * (1 + 2) == len(set(found))
-    assert found[0] == Cell("hw4", 0, 80, "ema", "noise", None, "ancestral", False, 100, 100)
-    assert {cell.epochs for cell in found} == {80}  # the largest budget, where none is named
+    assert found[0] == Cell("hw4", 0, 40, "ema", "noise", None, "ancestral", False, 100, 100)
+    assert {cell.epochs for cell in found} == {40}  # the largest budget, where none is named
 
 
 def test_what_is_left_out_has_its_default():
     (cell,) = cells(model="hw4")
-    assert cell == Cell("hw4", 0, 80, "ema", "noise", None, "ancestral", False, 1000, 1000)
+    assert cell == Cell("hw4", 0, 40, "ema", "noise", None, "ancestral", False, 1000, 1000)
     (cell,) = cells(model="hw4", start="dip", steps=500)
     assert (cell.passes, cell.nfe) == (2, 500)
     three = laid_over({"seeds": {"replicates": [0, 1, 5]}, "training": {"weights": "last"}})
     found = grid.expand(three, {"model": "hw4", "epochs": "all"}, "grid")
-    assert [(cell.replicate, cell.epochs) for cell in found] == [(r, e) for r in (0, 1, 5) for e in (20, 40, 80)]
+    assert [(cell.replicate, cell.epochs) for cell in found] == [(r, e) for r in (0, 1, 5) for e in (20, 40)]
     assert {cell.weights for cell in found} == {"last"}
 
 
@@ -172,10 +186,12 @@ def test_what_does_not_apply_is_none_and_collapses():
 
 
 def test_whether_passes_apply_is_said_by_the_start_and_by_no_prefix_of_its_name():
-    needing = {name for name in plugins.names("start") if grid.needs_dip(name)}
-    assert needing == {"dip", "dip-every-step"}
+    fitted = {name for name in plugins.names("start") if grid.needs_dip(name)}
+    assert fitted == {"dip", "dip-every-step", "dip-renoised", "dip-matched"}
+    config = configuration.without_nulls(laid_over(GAN))
     for name in plugins.names("start"):
-        assert (cells(model="hw4", start=name)[0].passes is not None) == (name in needing)
+        (cell,) = grid.expand(config, {"model": "hw4", "replicate": 0, "start": name}, "grid")
+        assert (cell.passes is not None) == (name in fitted | {"dip-untrained", "dip-many"})
 
 
 def test_a_cell_is_its_path():
@@ -185,7 +201,7 @@ def test_a_cell_is_its_path():
         "hw4/r0/epoch-0020-ema/dip-p03/ancestral/K0500-nfe0500"
     )
     assert cells(model="hw4", sampler="ddim", clip_x0=True, nfe=50)[0].path == (
-        "hw4/r0/epoch-0080-ema/noise/ddim-clip/K1000-nfe0050"
+        "hw4/r0/epoch-0040-ema/noise/ddim-clip/K1000-nfe0050"
     )
     assert cells(model="dip")[0].path == "dip/r0-p02"
 
@@ -195,7 +211,7 @@ def test_no_two_points_have_one_path():
         "model": ["hw4", "hw4-sees"],
         "epochs": [20, 40],
         "weights": ["last", "ema"],
-        "start": list(plugins.names("start")),
+        "start": [name for name in plugins.names("start") if "gan" not in grid.needs(name)],
         "passes": [1, 12],
         "sampler": list(plugins.names("sampler")),
         "clip_x0": [True, False],
@@ -234,6 +250,14 @@ def test_axes_have_what_paths_tables_and_figures_ask_of_them():
         ("def begin(context):\n    return 0\n", "a start must define start"),
         ("def start(context, more):\n    return 0\n", "start takes one argument, the context: def start(context)"),
         ("NEEDS = ('dop',)\ndef start(context):\n    return 0\n", "NEEDS is ('dop',); it must be a tuple of 'dip'"),
+        (
+            "NEEDS = ('dip', 'dip-many')\ndef start(context):\n    return 0\n",
+            "NEEDS has 'dip' and 'dip-many'; a start has one DIP net",
+        ),
+        (
+            "NEEDS = 'dip'\ndef start(context):\n    return 0\n",
+            "NEEDS is 'dip'; it must be a tuple of 'dip', 'dip-many'",
+        ),
         ("NEEDS = list('dip')\ndef start(context):\n    return 0\n", "NEEDS must be a literal constant"),
         ("def start(context:\n", "not readable as Python"),
     ],
@@ -247,6 +271,17 @@ def test_a_start_is_checked_when_planned(text, says, tmp_path, monkeypatch):
     assert problem.startswith(str(folder / "loud_noise.py")) and says in problem
 
 
+def test_a_sampler_s_spacing_is_checked_when_planned(tmp_path, monkeypatch):
+    folder = tmp_path / "sampling/samplers"
+    folder.mkdir(parents=True)
+    text = "ADDS_NOISE = HAS_MEMORY = False\nHAS_MEMORY = False\ncoefficients = step = 0\ndef step(): 0\n"
+    monkeypatch.setattr(plugins.code, "PACKAGE", tmp_path)
+    for name, spacing, says in (("odd", "log-snrr", "did you mean 'log-snr'?"), ("fine", "log-snr", None)):
+        (folder / f"{name}.py").write_text(f"{text}SPACING = {spacing!r}\n")
+        problem = plugins.problem("sampler", name)
+        assert problem is None if says is None else problem.startswith(str(folder)) and says in problem
+
+
 # --- the plan
 
 
@@ -256,13 +291,18 @@ def planned(config: dict, stage: str) -> dict:
 
 
 def test_trainings_follow_from_the_cells():
-    overlay = {"models": {"hw4-dip": None}, "timing": None, "seeds": {"replicates": [0, 3]}}
+    overlay = {
+        "models": {"hw4-dip": None, "hw4": {"epochs": [20, 40, 60]}},
+        "claims": None,
+        "timing": None,
+        "seeds": {"replicates": [0, 3]},
+    }
     overlay["experiments"] = dict.fromkeys(DEFAULT["experiments"])
-    overlay["experiments"]["mine"] = {"grid": {"model": "hw4", "epochs": [20, 80], "replicate": 3}}
+    overlay["experiments"]["mine"] = {"grid": {"model": "hw4", "epochs": [20, 60], "replicate": 3}}
     found = planned(laid_over(overlay), "train")
-    assert list(found) == ["hw4/r3/epoch-0020", "hw4/r3/epoch-0080"]  # not 40, not hw4-sees, not replicate 0
-    assert found["hw4/r3/epoch-0080"].hints["build_on"] == "models/hw4/r3/epoch-0020"
-    assert found["hw4/r3/epoch-0080"].settings | {"epochs": 20} == found["hw4/r3/epoch-0020"].settings
+    assert list(found) == ["hw4/r3/epoch-0020", "hw4/r3/epoch-0060"]  # not 40, not hw4-sees, not replicate 0
+    assert found["hw4/r3/epoch-0060"].hints["build_on"] == "models/hw4/r3/epoch-0020"
+    assert found["hw4/r3/epoch-0060"].settings | {"epochs": 20} == found["hw4/r3/epoch-0020"].settings
 
 
 def test_two_kinds_of_weights_are_one_trajectory():
@@ -282,7 +322,7 @@ def test_every_job_comes_after_what_it_reads():
 
 def test_what_shapes_a_sample_and_what_does_not():
     """n and backend do; where a result goes and which other cells there are do not."""
-    name = "hw4/r0/epoch-0080-ema/noise/ancestral/K0200-nfe0200"
+    name = "hw4/r0/epoch-0040-ema/noise/ancestral/K0200-nfe0200"
     base = planned(DEFAULT, "sample")[name]
     assert planned(laid_over(asked("quality", steps=[200])), "sample")[name] == base
     assert planned(laid_over({"study": "other"}), "sample")[name] == base
@@ -290,9 +330,159 @@ def test_what_shapes_a_sample_and_what_does_not():
     assert base.inputs.keys() == {"data", "weights"}
 
 
+# --- what is timed
+
+
+def timed(**overlay: object) -> dict:
+    """The jobs that time, by name, with each cell as (start, passes, sampler, clip_x0, steps, nfe)."""
+    axes = ("start", "passes", "sampler", "clip_x0", "steps", "nfe")
+    found = planned(laid_over(overlay), "time_sampling")
+    for job in found.values():
+        for part in ("starts", "steps", "chains"):
+            job.settings[part] = [tuple(cell[axis] for axis in axes) for cell in job.settings[part]]
+    return found
+
+
+def test_each_start_and_sampler_of_the_cells_is_timed_once():
+    arms = {"model": "hw4", "start": ["noise", "dip"], "passes": [1, 3], "steps": [100, 500], "sampler": "ddim"}
+    clipped = {"model": "hw4", "replicate": 0, "start": "mean-image", "steps": 50, "nfe": 5, "clip_x0": True}
+    alone = {"model": "dip", "passes": [2, 3]}
+    overlay = {"claims": None, "experiments": {"a": {"grid": arms}, "b": {"grid": clipped}, "c": {"grid": alone}}}
+    overlay["experiments"] = dict.fromkeys(DEFAULT["experiments"]) | overlay["experiments"]
+    (job,) = timed(**overlay).values()
+    assert job.settings["starts"] == [
+        *(("dip", passes, "ancestral", True, 1000, 1) for passes in (1, 2, 3)),
+        ("mean-image", None, "ancestral", True, 1000, 1),
+        ("noise", None, "ancestral", True, 1000, 1),
+    ]
+    assert job.settings["steps"] == [
+        ("noise", None, "ancestral", True, 1000, 20),
+        ("noise", None, "ddim", False, 1000, 20),
+    ]
+    assert job.settings["chains"] == [("noise", None, "ancestral", True, 100, 100)]
+    assert job.settings["rounds"] == 15 and job.settings["batches"] == [1, 16]
+    assert job.inputs.keys() == {"data", "weights", "dip"} and job.outputs == {"timing": "timing/hw4.csv"}
+    modules = {plugins.module_of("start", name) for name in ("dip", "mean-image", "noise")}
+    modules |= {plugins.module_of("sampler", name) for name in ("ancestral", "ddim")}
+    assert set(job.plugins) == modules | {"sampling.generators.unet", "models.networks.hw4"}
+
+
+def test_a_net_of_several_models_is_timed_once_and_its_rows_stand_for_all():
+    found = planned(DEFAULT, "time_sampling")
+    assert list(found) == ["hw4", "hw4-sees"]
+    steps = [(cell["start"], cell["passes"]) for cell in found["hw4"].settings["steps"]]
+    assert steps == [("dip-every-step", 2), ("noise", None)]  # of hw4-dip, whose net is hw4
+    assert {cell["model"] for cell in found["hw4"].settings["starts"]} == {"hw4"}
+    tables = planned(DEFAULT, "tables")
+    assert tables["timing"].settings["models"] == {"hw4": ["hw4", "hw4-dip"], "hw4-sees": ["hw4-sees"]}
+    assert tables["timing"].inputs == {"parts": ["timing/hw4.csv", "timing/hw4-sees.csv"]}
+    assert tables["cells"].inputs["timing"] == "tables/timing.csv"
+    one = planned(laid_over({"timing": {"models": ["hw4-sees"]}}), "time_sampling")
+    assert list(one) == ["hw4-sees"]
+    asked_for = [(cell["start"], cell["passes"]) for cell in one["hw4-sees"].settings["starts"]]
+    assert asked_for == [
+        *(("dip", passes) for passes in (1, 2, 3, 5, 10)),
+        *((start, None) for start in ("gaussian", "noise", "oracle")),
+    ]
+
+
+def test_another_k_or_replicate_times_nothing_anew():
+    base = planned(DEFAULT, "time_sampling")
+    assert planned(laid_over(asked("quality", steps=[7, 200])), "time_sampling") == base
+    assert planned(laid_over({"seeds": {"replicates": [0, 1, 2, 3]}}), "time_sampling") == base
+    more = planned(laid_over(asked("passes", passes=[1, 4])), "time_sampling")
+    assert more["hw4-sees"].settings != base["hw4-sees"].settings
+
+
+def test_without_times_no_table_waits_for_them():
+    for overlay in ({"timing": None}, {"timing": {"models": ["hw4-dip"]}, "experiments": {"dip_in_training": None}}):
+        config = laid_over(overlay)
+        if overlay["timing"]:
+            config["models"] |= {"hw4-dip": {"network": "imvfx", "epochs": [1]}}  # no cell has this net
+        assert planned(config, "time_sampling") == {}
+        assert "timing" not in planned(config, "tables") and planned(config, "tables")["cells"].inputs.keys() == {
+            "parts"
+        }
+        assert not any(name.startswith("time") for name in planned(config, "figure"))
+
+
+def starts_of(start: object, replicates: list[int], **axes: object) -> dict:
+    """A study of one experiment with these starts."""
+    overlay = {
+        "timing": None,
+        "claims": None,
+        "seeds": {"replicates": replicates},
+        "experiments": dict.fromkeys(DEFAULT["experiments"]),
+    }
+    overlay["experiments"]["mine"] = {"grid": {"model": "hw4", "start": start, "steps": 100} | axes}
+    return laid_over(GAN | overlay)
+
+
+@pytest.mark.parametrize("start", plugins.names("start"))
+def test_a_sample_reads_what_its_start_needs_and_no_more(start):
+    config = starts_of(start, [2])
+    (job,) = planned(config, "sample").values()
+    extra = {role: path for role, path in job.inputs.items() if role not in ("data", "weights")}
+    dip, many = {"dip": "dip/r2/weights.safetensors"}, {"dip-many": "dip/r2-many/weights.safetensors"}
+    fitted = dict.fromkeys(("dip", "dip-every-step", "dip-renoised", "dip-matched"), dip)
+    gan = {"gan": "models/gan/r2/epoch-0003/weights.safetensors"}
+    assert extra == (fitted | {"dip-many": many, "gan-renoised": gan}).get(start, {})
+    fits, trained = planned(config, "fit_dip"), planned(config, "train")
+    assert list(fits) == [path.split("/")[1] for path in extra.values() if path.startswith("dip/")]
+    assert list(trained) == ["gan/r2/epoch-0003"] * ("gan" in extra) + ["hw4/r2/epoch-0040"]
+    modules = code.closure("stages.sample", job.plugins)
+    assert f"sampling.warm_starts.{start.replace('-', '_')}" in modules
+    assert ("sampling.generators.dcgan" in modules) == ("models.networks.dcgan" in modules) == ("gan" in extra)
+    assert ("sampling.gaussians" in modules) == (start in ("gaussian", "class-gaussians", "dip-matched"))
+
+
+def test_a_net_for_many_images_is_fitted_beside_the_one_for_one():
+    fits = planned(starts_of(["dip", "dip-many"], [0, 1]), "fit_dip")
+    assert list(fits) == ["r0", "r1", "r0-many", "r1-many"]
+    assert fits["r1"].settings == DEFAULT["dip"] | {"replicate": 1}
+    assert fits["r1-many"].settings == DEFAULT["dip"] | {"replicate": 1, "many": True}
+    assert fits["r1-many"].outputs["weights"] == "dip/r1-many/weights.safetensors"
+
+
+def test_starts_are_described_once_each_whatever_the_model_and_the_sampler():
+    config = starts_of(["noise", "dip"], [0, 1], model=["hw4", "hw4-sees", "dip"], passes=[1, 2], sampler=["ddim"])
+    (job,) = planned(config, "starts").values()
+    assert job.inputs["data"] == "data/digits.npz" and len(job.inputs["samples"]) == 2 * (1 + 2)
+    assert all("/hw4/" in path for path in job.inputs["samples"])
+    assert job.outputs == {"starts": "tables/starts.csv", "spectra": "tables/spectra.csv"}
+    assert not planned(starts_of("noise", [0], model="dip"), "starts")
+
+
+@pytest.mark.parametrize(
+    ("overlay", "says"),
+    [
+        (
+            asked("quality", start=["gan-renoised"]),
+            "quality.grid.start: gan-renoised draws from a DCGAN, and models has none: add gan: { network: dcgan,",
+        ),
+        (
+            asked("quality", start="class-gaussians")
+            | {"data": {"dataset": "photos", "image_size": 64, "channels": 1}},
+            "quality.grid.start: class-gaussians needs labels, and data.dataset photos has none",
+        ),
+        (
+            asked("quality", start="gaussian") | {"data": {"image_size": 68}},
+            "gaussian needs the covariance of all pixels; data.image_size 68 and data.channels 1 make 4624 of them, "
+            "and 4096 are the most",
+        ),
+    ],
+)
+def test_what_a_start_needs_and_the_study_lacks_is_said_before_any_job(overlay, says):
+    with pytest.raises(UserError) as caught:
+        configuration.check(laid_over(overlay))
+    assert says in str(caught.value)
+
+
 # --- study B
 
 B = {
+    "seeds": {"replicates": [0]},
+    "claims": None,
     "models": dict.fromkeys(DEFAULT["models"])
     | {
         "imvfx": {"network": "imvfx", "width": 8, "epochs": [2, 5]},
@@ -322,7 +512,7 @@ B = {
         ({"models": {"dcgan": {"dip_passes": 2}}}, "models.dcgan.dip_passes: DIP inside training is for the U-Nets"),
         ({"models": {"imvfx": {"network": "hw4"}}}, "models.imvfx.width: the network hw4 has one width"),
         ({"data": {"image_size": 20}}, "dcgan.network: a dcgan cannot take data.image_size 20; 16, 28, 32, 64, 128"),
-        ({"timing": DEFAULT["timing"] | {"model": "dcgan"}}, "timing.model: 'dcgan' is not among the U-Nets"),
+        ({"timing": DEFAULT["timing"] | {"models": ["dcgan"]}}, "timing.models: 'dcgan' is not among the U-Nets"),
         ({"experiments": {"evolution": None}}, "experiments has interpolation alone, which makes no cells"),
         (asked("evolution", epochs=[3]), "evolution.grid.epochs: 3 is not among the epochs of model 'imvfx' ([2, 5])"),
         (asked("evolution", model=["gan"]), "experiments.evolution.grid.model: 'gan' is unknown"),

@@ -2,6 +2,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -31,7 +32,7 @@ def records(*cells):
 def test_cells_have_two_rows_each_with_a_column_an_axis_and_a_metric_in_the_axes_order():
     points = made_study.cell("hw4", steps=900), made_study.cell("hw4", steps=100), made_study.dip_alone()
     table = tables.cells(records(*points))
-    assert list(table.columns) == [*AXES, "n", "display", *METRICS]
+    assert list(table.columns) == [*AXES, "n", "display", *METRICS, "seconds"]
     assert [*AXES] == [
         "model",
         "replicate",
@@ -103,6 +104,39 @@ def test_a_floor_is_that_of_its_net_display_and_number_of_samples():
     assert tables.with_floors(table, made_study.floors(n=65))["fd_classifier_floor"].isna().all()
 
 
+def test_pseudo_has_a_row_a_block_of_every_metric_that_a_claim_may_be_about(tmp_path):
+    found = records(made_study.cell(steps=900), made_study.dip_alone())
+    found["1.json"]["pseudo"]["clamp"]["fd_classifier"] = None  # not computed
+    tables.pseudo(found).to_csv(tmp_path / "p.csv", index=False)
+    table = tables.read("pseudo", tmp_path / "p.csv")
+    assert list(table.columns) == [*AXES, "display", "metric", "features", "block", "value"]
+    own = table[(table["model"] == "hw4") & (table["display"] == "minmax") & (table["metric"] == "fd_classifier_2")]
+    assert own["block"].tolist() == list(range(8)) and set(own["features"]) == {"classifier-2"}
+    shown = found["0.json"]["displays"]["minmax"]
+    assert own["value"].mean() == pytest.approx(shown["fd_classifier_2"])
+    alone = table[table["model"] == "dip"]
+    assert set(alone[alone["metric"] == "fd_classifier"]["display"]) == {"minmax"}
+    assert table[table["metric"] == "noise_mad"]["features"].isna().all() and set(alone["steps"]) == {None}
+    assert set(table["metric"]) <= {name for name, metric in METRICS.items() if metric.in_claims}
+    assert "fd_classifier_se" not in set(table["metric"])
+    broken = records(made_study.cell())
+    del broken["0.json"]["pseudo"]
+    with pytest.raises(UserError, match="0.json: a metrics file without 'pseudo'"):
+        tables.pseudo(broken)
+
+
+def test_noise_has_a_row_a_state_of_a_chain_and_none_of_what_has_none(tmp_path):
+    found = records(made_study.cell(steps=100), made_study.dip_alone())
+    found["0.json"]["noise"]["noise_mad"][3] = None  # a state with NaN
+    tables.noise(found).to_csv(tmp_path / "n.csv", index=False)
+    table = tables.read("noise", tmp_path / "n.csv")
+    assert list(table.columns) == [*AXES, "t", "noise_mad"] and set(table["model"]) == {"hw4"}
+    assert table["t"].tolist() == found["0.json"]["noise"]["timesteps"] and table["t"].iloc[-1] == -1
+    assert table["noise_mad"].isna().tolist() == [i == 3 for i in range(11)]
+    empty = tables.noise(records(made_study.dip_alone()))
+    assert empty.empty and list(empty.columns) == tables.NOISE_COLUMNS
+
+
 def test_words_for_a_cell():
     clipped = made_study.cell(weights="ema", clip_x0=True, sampler="ddim", steps=1000, nfe=50)
     assert labels.name(clipped) == "hw4, EMA weights, 20 epochs, DDIM, x0 clipped, K = 1000, 50 evaluations"
@@ -148,9 +182,88 @@ def test_script_joins_losses_and_timings(tmp_path):
         ["hw4-sees", 0, 3],
     ]
 
-    (tmp_path / "a.csv").write_text(made_study.timing_rows())
-    assert run(tmp_path, "timing", [tmp_path / "a.csv"]).returncode == 0
-    assert list(pd.read_csv(tmp_path / "tables/timing.csv").columns) == tables.TIMING_COLUMNS
+    for name in ("hw4", "hw4-sees"):
+        (tmp_path / f"{name}.csv").write_text(made_study.timing_rows(name))
+    parts, settings = ["hw4.csv", "hw4-sees.csv"], {"table": "timing", "models": {"hw4": ["hw4", "hw4-dip"]}}
+    job = jobfile.write(tmp_path, "tables", settings, {"parts": parts}, {"table": "tables/timing.csv"})
+    assert jobfile.script("tables", job).returncode == 0
+    table = pd.read_csv(tmp_path / "tables/timing.csv")
+    assert list(table.columns) == tables.TIMING_COLUMNS
+    rows = {name: part.drop(columns="model").to_csv(index=False) for name, part in table.groupby("model")}
+    assert rows.keys() == {"hw4", "hw4-dip", "hw4-sees"} and rows["hw4"] == rows["hw4-dip"]
+
+
+TIMES = """model,what,start,passes,sampler,clip_x0,steps,batch,round,device,backend,seconds
+a,start,noise,,,,,8,0,cpu,torch,1
+a,start,dip,2,,,,8,0,cpu,torch,7
+a,start,again,,,,,8,0,cpu,torch,9
+a,step,noise,,ddim,True,,8,0,cpu,torch,0.5
+a,step,again,,ddim,True,,8,0,cpu,torch,100
+a,chain,noise,,ddim,True,4,8,0,cpu,torch,77
+a,start,noise,,,,,8,1,cpu,torch,2
+a,start,dip,2,,,,8,1,cpu,torch,8
+a,start,again,,,,,8,1,cpu,torch,9
+a,step,noise,,ddim,True,,8,1,cpu,torch,0.25
+a,step,again,,ddim,True,,8,1,cpu,torch,200
+a,chain,noise,,ddim,True,4,8,1,cpu,torch,77
+a,start,noise,,,,,64,0,cpu,torch,0.1
+a,step,noise,,ddim,True,,64,0,cpu,torch,0.01
+a,start,noise,,,,,65,0,cpu,torch,5
+a,step,noise,,ddim,True,,65,0,cpu,torch,5
+"""
+
+
+def test_a_cell_takes_its_start_and_so_many_steps_round_by_round(tmp_path):
+    (tmp_path / "t.csv").write_text(TIMES)
+    times = tables.read("timing", tmp_path / "t.csv")
+    chain = made_study.cell("a", sampler="ddim", clip_x0=True, nfe=4)
+    assert tables.seconds(times, chain, 8).tolist() == [1 + 4 * 0.5, 2 + 4 * 0.25]
+    assert tables.seconds(times, chain | {"start": "dip", "passes": 2}, 8).tolist() == [7 + 4 * 0.5, 8 + 4 * 0.25]
+    assert tables.seconds(times, chain | {"start": "again"}, 8).tolist() == [
+        9 + 4 * 100,
+        9 + 4 * 200,
+    ]  # steps of its own
+    assert tables.seconds(times, made_study.dip_alone(2), 8).tolist() == [7, 8]
+    assert tables.usual_batch(times) == 64  # 65 is more than are sampled at once
+    assert tables.seconds(times, chain).tolist() == pytest.approx([0.14])
+    unlike = {"start": "dip", "passes": 3}, {"sampler": "ancestral"}, {"clip_x0": False}, {"model": "b"}
+    for other in unlike:
+        assert np.isnan(tables.seconds(times, chain | other, 8)).tolist() == [True, True]
+    assert np.isnan(tables.seconds(times, made_study.dip_alone(3), 8)).all()
+    assert np.isnan(tables.seconds(times, made_study.gan(), 8)).all()
+    assert np.isnan(tables.seconds(times, chain, 7)).tolist() == [True]
+    assert np.isnan(tables.seconds(times.iloc[:0], chain)).tolist() == [True]
+    part = times[times["round"].eq(0) | ~times["start"].eq("dip")]  # a start that one round lacks
+    assert tables.seconds(part, chain | {"start": "dip", "passes": 2}, 8)[0] == 9.0
+    assert np.isnan(tables.seconds(part, chain | {"start": "dip", "passes": 2}, 8)[1])
+
+
+def test_cells_have_the_median_of_their_seconds(tmp_path):
+    (tmp_path / "t.csv").write_text(TIMES)
+    times = tables.read("timing", tmp_path / "t.csv")
+    times = times[times["batch"] == 8]
+    fast = made_study.cell("a", sampler="ddim", clip_x0=True, nfe=4)
+    table = tables.cells(records(fast, made_study.cell("b"), made_study.gan(), made_study.dip_alone()), times)
+    found = dict(zip(table["model"], table["seconds"], strict=True))
+    assert (found["a"], found["dip"]) == (3.0, 7.5) and np.isnan([found["b"], found["dcgan"]]).all()
+    assert list(table.columns) == tables.CELL_COLUMNS and table.columns[-1] == "seconds"
+    assert tables.cells(records(fast))["seconds"].isna().all()
+
+
+def test_shown_arms_have_two_passes_or_the_fewest_and_other_samplers_from_noise(tmp_path):
+    (tmp_path / "t.csv").write_text(made_study.timing_rows())
+    times = tables.read("timing", tmp_path / "t.csv")
+    others = times[(times["what"] == "step") & (times["start"] == "noise")].assign(sampler="ddim", clip_x0=True)
+    times = pd.concat([times, others], ignore_index=True)
+    shown = [(arm["start"], arm["passes"], arm["sampler"]) for arm in tables.timed_arms(times, "hw4")]
+    assert shown == [
+        ("noise", None, "ancestral"),
+        ("mean-image", None, "ancestral"),
+        ("dip", 2, "ancestral"),
+        ("dip-every-step", 2, "ancestral"),
+        ("noise", None, "ddim"),
+    ]
+    assert ("dip", 1) in {(a["start"], a["passes"]) for a in tables.timed_arms(times[times["passes"] != 2], "hw4")}
 
 
 def test_script_names_a_wrong_file_without_a_traceback(tmp_path):

@@ -33,8 +33,8 @@ NOISE, DIP_START = "noise/ancestral", "dip-p01/ancestral"
 NOISE_CELLS = {f"0003-ema/{NOISE}/K0002-nfe0002"}
 DIP_CELL = f"0003-ema/{DIP_START}/K0002-nfe0002"
 DIP_CELLS = {f"{epochs}-ema/{DIP_START}/K0002-nfe0002" for epochs in ("0003", "0001")}
-TIMING = {"timing/K0000.csv", "timing/K0002.csv"}
-TABLES = {f"tables/{name}.csv" for name in ("cells", "training", "timing")}
+TIMING = {"timing/hw4-sees.csv"}
+TABLES = {f"tables/{name}.csv" for name in ("cells", "pseudo", "noise", "training", "timing")}
 REPORT = {"report/index.html"}
 
 
@@ -43,6 +43,8 @@ def figures(*names: str) -> set[str]:
 
 
 LOSS, FIT, TIME = figures("loss"), figures("dip-fit"), figures("time")
+STARTS = {"tables/starts.csv"} | figures("start-check")
+CLAIMS = {"tables/claims.csv"} | figures("forest")
 CURVES = figures("heatmap.passes", "curves.epochs")
 GALLERIES = figures("gallery.minmax", "gallery.clamp")
 STRIPS = {
@@ -50,7 +52,7 @@ STRIPS = {
     for part in ("passes.hw4-sees", "epochs")
 }
 PICTURES = GALLERIES | STRIPS["passes"] | STRIPS["epochs"]
-FIGURES = LOSS | FIT | TIME | CURVES | PICTURES
+FIGURES = LOSS | FIT | TIME | CURVES | PICTURES | figures("start-check", "forest")
 
 
 def sample(*cells: str, replicate: int = 0) -> set[str]:
@@ -63,11 +65,14 @@ def evaluate(*cells: str, replicate: int = 0) -> set[str]:
 
 CELLS = NOISE_CELLS | DIP_CELLS
 SAMPLED = sample(*CELLS) | evaluate(*CELLS)
-ALL_CELLS_TABLE = {"tables/cells.csv"} | CURVES  # what changes with any cell's metrics
-DRAWN = ALL_CELLS_TABLE | PICTURES | REPORT  # what changes with all cells
+OF_CELLS = {f"tables/{name}.csv" for name in ("cells", "pseudo", "noise")}
+ALL_CELLS_TABLE = OF_CELLS | CLAIMS | CURVES  # what changes with any cell's metrics
+DRAWN = ALL_CELLS_TABLE | STARTS | PICTURES | REPORT  # what changes with all cells
+# what changes with the times
+RATES = TIMING | {"tables/timing.csv", "tables/cells.csv"} | TIME | CLAIMS | CURVES | REPORT
 DISTANCES = REFERENCE | FLOORS
-ALL = DATA | DIP | TRAIN | CLASSIFIERS | DISTANCES | SAMPLED | TIMING | TABLES | FIGURES | REPORT
-AFTER_TRAINING = SAMPLED | {"timing/K0002.csv"} | TABLES | (FIGURES - FIT) | REPORT
+ALL = DATA | DIP | TRAIN | CLASSIFIERS | DISTANCES | SAMPLED | STARTS | TIMING | TABLES | CLAIMS | FIGURES | REPORT
+AFTER_TRAINING = SAMPLED | STARTS | TIMING | TABLES | CLAIMS | (FIGURES - FIT) | REPORT
 
 
 def test_the_first_run_does_everything(first_run):
@@ -130,27 +135,31 @@ CHANGES = {
     "a step": (
         asked("passes", steps=[2, 3]),
         cells_and_what_follows(f"0003-ema/{NOISE}/K0003-nfe0003", f"0003-ema/{DIP_START}/K0003-nfe0003")
+        | STARTS
         | STRIPS["passes"]
         | GALLERIES,  # they show the largest K
     ),
     "a pass": (
         asked("passes", passes=[1, 2]),
-        cells_and_what_follows("0003-ema/dip-p02/ancestral/K0002-nfe0002") | STRIPS["passes"],
+        cells_and_what_follows("0003-ema/dip-p02/ancestral/K0002-nfe0002") | STARTS | STRIPS["passes"] | RATES,
     ),
     "a sampler": (
         DDIM,
         cells_and_what_follows("0003-ema/noise/ddim/K0002-nfe0002", "0003-ema/dip-p01/ddim/K0002-nfe0002")
-        | STRIPS["passes"],
+        | STRIPS["passes"]
+        | RATES,
     ),
     "fewer evaluations": (
         FEWER,
         cells_and_what_follows(f"0003-ema/{NOISE}/K0002-nfe0001", f"0003-ema/{DIP_START}/K0002-nfe0001")
+        | STARTS  # the first cell with a start stands for it
         | STRIPS["passes"],
     ),
     "a replicate": (
-        {"seeds": {"replicates": [0, 1]}},
+        {"seeds": {"replicates": [0, 1]}} | asked("epochs", replicate=[0, 1]),
         {path.replace("/r0/", "/r1/") for path in DIP | TRAIN | SAMPLED}
         | ALL_CELLS_TABLE
+        | STARTS
         | {"tables/training.csv"}
         | LOSS
         | REPORT,
@@ -161,7 +170,7 @@ CHANGES = {
     ),
     "a start less": (
         asked("passes", start="dip"),
-        ALL_CELLS_TABLE | STRIPS["passes"] | REPORT,  # and no gallery: it shows images from noise
+        ALL_CELLS_TABLE | STARTS | STRIPS["passes"] | REPORT,  # a claim still asks for the cell, now as the last one
     ),
     "a figure's axes": (
         {"experiments": {"passes": {"show": {"heatmap": {"row": ["passes"], "x": ["steps", "start"]}}}}},
@@ -169,12 +178,9 @@ CHANGES = {
     ),
     "other weights": (
         {"training": {"weights": "last"}},
-        {path.replace("-ema/", "-last/") for path in SAMPLED}
-        | {"timing/K0002.csv", "tables/timing.csv"}
-        | TIME
-        | DRAWN,  # the passes alone are timed without a U-Net
+        {path.replace("-ema/", "-last/") for path in SAMPLED} | RATES | DRAWN,
     ),
-    "n": ({"sampling": {"n": 9}}, SAMPLED | FLOORS | DRAWN),
+    "n": ({"sampling": {"n": 17}}, SAMPLED | FLOORS | DRAWN),
     "the data's seed": ({"seeds": {"data": 1}}, ALL),
     "a classifier's seed": (
         {"seeds": {"classifiers": [0, 7]}},
@@ -185,26 +191,21 @@ CHANGES = {
         DIP
         | sample(*DIP_CELLS)
         | evaluate(*DIP_CELLS)
-        | TIMING
-        | {"tables/timing.csv"}
+        | OF_CELLS
+        | STARTS
+        | RATES
         | FIT
-        | TIME
-        | ALL_CELLS_TABLE
         | STRIPS["passes"]
-        | STRIPS["epochs"]
-        | REPORT,
+        | STRIPS["epochs"],
     ),
     "learning rate": ({"training": {"lr": 0.002}}, TRAIN | AFTER_TRAINING),
     "a metric's option": (
         {"metrics": {"classifier_epochs": 2}},
         CLASSIFIERS | DISTANCES | evaluate(*CELLS) | ALL_CELLS_TABLE | REPORT,
     ),
-    "timing repeats": ({"timing": {"repeats": 3}}, TIMING | {"tables/timing.csv"} | TIME | REPORT),
+    "timing rounds": ({"timing": {"rounds": 3}}, RATES),
     "a plot's option": ({"figures": {"dpi": 100}}, FIGURES | REPORT),
-    "two params swapped": (
-        {"timing": {"batches": [2], "repeats": 1}},  # were 1 and 2
-        TIMING | {"tables/timing.csv"} | TIME | REPORT,
-    ),
+    "two params swapped": ({"timing": {"batches": [2], "steps": [1]}}, RATES),  # were 1 and 2
     "keys in another order": (
         {key: MICRO[key] for key in reversed(MICRO)}
         | {"timing": {key: MICRO["timing"][key] for key in reversed(MICRO["timing"])}},
@@ -255,15 +256,15 @@ def wanted(folder: Path, overlay: dict) -> set[str]:
 def test_more_images_keep_the_first_ones_bit_for_bit(copied):
     path = copied / "results/micro" / sample(*NOISE_CELLS).pop()
     before = files.read_npz(path)["samples"]
-    overlay = {"sampling": {"n": 11}}
+    overlay = {"sampling": {"n": 19}}
     assert run(copied, overlay=overlay) == SAMPLED | FLOORS | DRAWN
     after = files.read_npz(path)["samples"]
-    assert before.shape[0] == 8 and after.shape[0] == 11
-    np.testing.assert_array_equal(after[:8], before)
+    assert before.shape[0] == 16 and after.shape[0] == 19
+    np.testing.assert_array_equal(after[:16], before)
     for cell in (copied / "results/micro/samples").rglob("*.npz"):
         cell.unlink()
     run(copied, *sorted(f"results/micro/{each}" for each in sample(*CELLS)), overlay=overlay)
-    np.testing.assert_allclose(files.read_npz(path)["samples"], after, atol=1e-5)  # all eleven drawn at once
+    np.testing.assert_allclose(files.read_npz(path)["samples"], after, atol=1e-5)  # all nineteen drawn at once
 
 
 @pytest.mark.long
@@ -280,6 +281,7 @@ def test_budgets_below_and_above_those_that_are_there(copied):
     """The lowest trains from scratch, the highest from the one below it; those between stay."""
     budgets = {"models": {"hw4-sees": {"epochs": [1, 2, 3, 4]}}, "timing": None}
     budgets["experiments"] = {"passes": None, "mine": None}
+    budgets["claims"] = {"A4": None}
     results = copied / "results/micro"
     first = results / "models/hw4-sees/r0/epoch-0001/weights.safetensors"
     digest = files.sha256(first)
@@ -293,8 +295,8 @@ def test_budgets_below_and_above_those_that_are_there(copied):
 
     new_cells = [f"{epochs:04d}-ema/{DIP_START}/K0002-nfe0002" for epochs in (1, 2, 4)]
     expected = {f"models/hw4-sees/r0/epoch-{epochs:04d}/weights.safetensors" for epochs in (1, 4)}
-    expected |= sample(*new_cells) | evaluate(*new_cells) | {"tables/cells.csv", "tables/training.csv"}
-    expected |= LOSS | figures("curves.epochs") | STRIPS["epochs"] | REPORT
+    expected |= sample(*new_cells) | evaluate(*new_cells) | OF_CELLS | CLAIMS | {"tables/training.csv"}
+    expected |= STARTS | LOSS | figures("curves.epochs") | STRIPS["epochs"] | REPORT
     assert planned(copied, overlay=budgets) == expected
     assert run(copied, overlay=budgets) == expected
     assert {path: path.stat().st_mtime_ns for path in stay} == before
@@ -305,12 +307,11 @@ def test_budgets_below_and_above_those_that_are_there(copied):
 
 # --- code
 
-RATES = TIMING | {"tables/timing.csv"} | TIME
 EDITS = {
     "sampler": (
         "sampling/samplers/ancestral.py",
         ("ADDS_NOISE = True", "ADDS_NOISE = not False"),
-        SAMPLED | RATES - {"timing/K0000.csv"} | DRAWN,  # the passes alone have no sampler
+        SAMPLED | RATES | DRAWN,
     ),
     "another sampler": ("sampling/samplers/ddim.py", ("ADDS_NOISE = False", "ADDS_NOISE = not True"), set()),
     "training": ("models/families/unet.py", ("total = 0.0", "total = 0.0 + 0"), TRAIN | AFTER_TRAINING),
@@ -318,14 +319,14 @@ EDITS = {
     "metric": (
         "evaluation/frechet.py",
         ("float(np.sum((mean_a", "float(0 + np.sum((mean_a"),
-        evaluate(*CELLS) | FLOORS | TABLES | FIGURES | REPORT,  # tables and figures know the metrics by name
+        evaluate(*CELLS) | FLOORS | TABLES | CLAIMS | FIGURES | REPORT,  # tables and figures know the metrics by name
     ),
     "figure": ("report/figures/loss.py", ('yscale("log")', 'yscale("lo" + "g")'), LOSS | REPORT),
     "a caption of the page": ("report/templates/page.html.j2", ("<h3>Words used here</h3>", "<h3>Words</h3>"), REPORT),
     "one warm start": (
         "sampling/warm_starts/noise.py",
         ("return context", "return 1 * context"),
-        sample(*NOISE_CELLS) | evaluate(*NOISE_CELLS) | RATES | ALL_CELLS_TABLE | STRIPS["passes"] | GALLERIES | REPORT,
+        sample(*NOISE_CELLS) | evaluate(*NOISE_CELLS) | OF_CELLS | STARTS | RATES | STRIPS["passes"] | GALLERIES,
     ),
 }
 
@@ -415,7 +416,7 @@ def test_without_snakemake_s_records(copied):
     assert planned(copied, overlay={"seeds": {"data": 1}}) == ALL
     shutil.rmtree(copied / ".snakemake")
     assert planned(copied) == set()
-    assert run(copied, overlay={"timing": {"repeats": 3}}) == TIMING | {"tables/timing.csv"} | TIME | REPORT
+    assert run(copied, overlay={"timing": {"rounds": 3}}) == RATES
 
 
 def scramble(results: Path, seed: int) -> None:
@@ -440,7 +441,7 @@ def test_scrambled_times_run_nothing_and_hide_no_change(copied, records):
     change = {"training": {"lr": 0.002}}
     assert planned(copied, overlay=change) == TRAIN | AFTER_TRAINING
     scramble(copied / "results/micro", 2)
-    assert planned(copied, overlay={"sampling": {"n": 9}}) == SAMPLED | FLOORS | DRAWN
+    assert planned(copied, overlay={"sampling": {"n": 17}}) == SAMPLED | FLOORS | DRAWN
     assert run(copied) == set()
 
 
@@ -473,7 +474,7 @@ def test_lost_inputs_of_what_is_there_are_not_made_again(copied):
     shutil.rmtree(results / "samples")
     shutil.rmtree(results / "data")
     assert planned(copied) == set()
-    expected = DATA | cells_and_what_follows("0003-ema/dip-p02/ancestral/K0002-nfe0002") | STRIPS["passes"]
+    expected = DATA | cells_and_what_follows("0003-ema/dip-p02/ancestral/K0002-nfe0002") | STARTS | STRIPS["passes"]
     shown_beside_it = sample(*NOISE_CELLS, DIP_CELL)
     assert planned(copied, overlay=asked("passes", passes=[1, 2])) == expected | shown_beside_it
 

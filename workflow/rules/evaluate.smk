@@ -67,6 +67,21 @@ rule floors:
         run("floors")
 
 
+rule starts:
+    input:
+        job=job("starts"),
+        reads=reads("starts"),
+        kept=kept("starts"),
+    output:
+        results("tables/starts.csv", "tables/spectra.csv"),
+    log:
+        f"{RESULTS}/logs/starts.log",
+    conda:
+        "../../envs/evaluate.yaml"
+    shell:
+        run("starts")
+
+
 rule evaluate:
     input:
         job=job("evaluate"),

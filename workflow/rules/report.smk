@@ -22,6 +22,21 @@ rule tables:
         run("tables")
 
 
+rule claims:
+    input:
+        job=job("claims"),
+        reads=reads("claims"),
+        kept=kept("claims"),
+    output:
+        results(*(f"tables/{name}.csv" for name in plan.JUDGED)),
+    log:
+        f"{RESULTS}/logs/claims.log",
+    conda:
+        "../../envs/plot.yaml"
+    shell:
+        run("claims")
+
+
 rule figure:
     input:
         job=job("figure"),

@@ -1,4 +1,4 @@
-# Seconds per image, measured inside one process that has the machine to itself: a job a number of steps.
+# Seconds per image, measured inside one process that has the machine to itself: a job a net.
 rule time_sampling:
     input:
         job=job("time_sampling"),

@@ -1,6 +1,6 @@
-"""Compare two runs: settings that differ, and metric differences per cell with their spread.
+"""Compare two runs: settings that differ, and metric differences per cell with their standard error.
 
-The sd of a difference is from bootstrap resamples of each cell's samples (fd_classifier_sd in tables/cells.csv).
+The se of a difference is that of both cells' distances over blocks of images (fd_classifier_se in tables/cells.csv).
 """
 
 import argparse

@@ -134,3 +134,9 @@ def classifier_features(net: Classifier, images01: Tensor, batch: int = 256) -> 
         raise ValueError(f"images of shape {shape}, but the classifier takes {net.image_shape}")
     net.eval()
     return torch.cat([net.features(part) for part in images01.split(batch)]).numpy()
+
+
+@torch.inference_mode()
+def predicted_classes(net: Classifier, features: np.ndarray) -> np.ndarray:
+    """The class (N,) int64 of the largest logit, from penultimate features (N, 64)."""
+    return net.head(torch.from_numpy(features)).argmax(1).numpy()

@@ -26,6 +26,8 @@ class FeatureNet(NamedTuple):
     why_not: from the path of the net's file to the reason why it stands for no net; None where there is one.
     needs_labels: whether it is trained on labels, so that a data set without labels has no such net.
     on_gpu: whether it runs on a GPU where the job's device is cuda. The classifiers are too small to gain by it.
+    classes: from the path of the net's file to a function from features (N, D) to predicted classes (N,); None where
+    the net predicts none.
     """
 
     load: Callable[[Path, str], FeatureFunction]
@@ -34,6 +36,7 @@ class FeatureNet(NamedTuple):
     why_not: Callable[[Path], str | None] = lambda path: None
     needs_labels: bool = False
     on_gpu: bool = False
+    classes: Callable[[Path], FeatureFunction] | None = None
 
 
 def classifier(path: Path, device: str) -> FeatureFunction:
@@ -44,6 +47,14 @@ def classifier(path: Path, device: str) -> FeatureFunction:
 
     net = load_classifier(path).to(device)
     return lambda images: classifier_features(net, torch.from_numpy(images).float() / 255)
+
+
+def classes(path: Path) -> FeatureFunction:
+    """The predictions of such a classifier, from its features."""
+    from .classifier import load_classifier, predicted_classes
+
+    net = load_classifier(path)
+    return lambda features: predicted_classes(net, features)
 
 
 def inception(path: Path, device: str) -> FeatureFunction:
@@ -72,8 +83,10 @@ def inception_status(path: Path) -> dict[str, str | None]:
 
 
 FEATURE_NETS = {
-    "classifier": FeatureNet(classifier, to_uint8, "no classifier was given", needs_labels=True),
-    "classifier-2": FeatureNet(classifier, to_uint8, "no second classifier was given", needs_labels=True),
+    "classifier": FeatureNet(classifier, to_uint8, "no classifier was given", needs_labels=True, classes=classes),
+    "classifier-2": FeatureNet(
+        classifier, to_uint8, "no second classifier was given", needs_labels=True, classes=classes
+    ),
     "inception": FeatureNet(
         inception,
         to_rgb_uint8,
@@ -116,3 +129,8 @@ def load(name: str, path: Path, device: str = "cpu", threads: int = 1) -> Featur
     net = FEATURE_NETS[name]
     features = net.load(path, device)
     return lambda pictures: features(net.show(pictures))
+
+
+def load_classes(name: str, path: Path) -> FeatureFunction | None:
+    """A function from that net's features (N, D) to the classes (N,) that it predicts; None where it predicts none."""
+    return FEATURE_NETS[name].classes and FEATURE_NETS[name].classes(path)

@@ -31,19 +31,6 @@ def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
     return float(np.sum((a.mean(0) - b.mean(0)) ** 2) + trace)
 
 
-def bootstrap_sd(reference: np.ndarray, features: np.ndarray, resamples: int = 50, seed: int = 0) -> float:
-    """Standard deviation of `frechet_distance(reference, features)` over bootstrap resamples of `features`.
-
-    How far another n samples of the same generator would move the distance (Efron 1979); reference (N, D) stays as it
-    is. Resamples repeat samples, which is why, for n below a few D and a small distance, it is up to twice too large.
-    Raises ValueError as `frechet_distance` does.
-    """
-    rng = np.random.default_rng(seed)
-    n = len(features)
-    distances = [frechet_distance(reference, features[rng.integers(n, size=n)]) for _ in range(resamples)]
-    return float(np.std(distances, ddof=1))
-
-
 def _checked(features: np.ndarray, name: str) -> np.ndarray:
     features = np.asarray(features, dtype=np.float64)
     if features.ndim != 2:

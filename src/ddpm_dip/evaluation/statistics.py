@@ -1,15 +1,13 @@
 """What differences are worth: distances with a standard error, and decisions with a known error rate.
 
 The unit of a claim about a way of training is the replicate; within one net it is a block of samples. Nothing here
-reads files or knows of cells.
+reads files or knows of cells. SciPy is imported where it is used: to load it takes longer than most figures do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
-from scipy.spatial.distance import cdist
 
 from .frechet import frechet_distance
 
@@ -26,23 +24,49 @@ class Jackknife(NamedTuple):
     pseudo_values: np.ndarray
 
 
+def pseudo_values(
+    function: Callable[[Mapping[str, np.ndarray]], Sequence[float]],
+    arrays: Mapping[str, np.ndarray],
+    blocked: Mapping[str, int],
+    blocks: int = BLOCKS,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `function` gives of arrays by name, (k,), and its jackknife pseudo-values, (G, k).
+
+    Along the first blocked[name] dimensions of an array, index i is of block i mod G. With a block left out of all of
+    them, T_(-g) gives the pseudo-value G T - (G - 1) T_(-g); their mean estimates T without the bias of finite numbers,
+    and their spread its error (Quenouille 1956; Tukey 1958). As row i is of block i mod G, arms with the same numbers
+    of samples can be compared block by block. A function that is a mean of rows has its blocks' means as pseudo-values,
+    where the blocks are of one size.
+    """
+    whole = np.array(function(arrays), dtype=np.float64)
+
+    def without(g: int) -> dict[str, np.ndarray]:
+        kept = {
+            name: np.ix_(*(np.arange(size) % blocks != g for size in array.shape[: blocked[name]]))
+            for name, array in arrays.items()
+        }
+        return {name: array[kept[name]] for name, array in arrays.items()}
+
+    return whole, blocks * whole - (blocks - 1) * np.array([function(without(g)) for g in range(blocks)])
+
+
+def standard_error(pseudo: np.ndarray) -> float:
+    """Of the mean of pseudo-values (G,)."""
+    return float(np.std(pseudo, ddof=1) / np.sqrt(len(pseudo)))
+
+
 def jackknife_frechet(features: np.ndarray, reference: np.ndarray, blocks: int = BLOCKS) -> Jackknife:
     """The Frechet distance of features (N, D) from reference features (M, D), jackknifed over blocks of both.
 
-    With the block g of samples and that of reference images left out, FD_(-g) gives the pseudo-value
-    G FD - (G - 1) FD_(-g); their mean estimates the distance without the bias of finite N and M, and their spread its
-    error (Quenouille 1956; Tukey 1958). Row i is of block i mod G, so that arms with the same numbers of samples can be
-    compared block by block. Raises ValueError as `frechet_distance` does, and where a block would be too small.
+    See `pseudo_values`. Raises ValueError as `frechet_distance` does, and where a block would be too small.
     """
     if min(len(features), len(reference)) < 2 * blocks:
         raise ValueError(
             f"{len(features)} samples and {len(reference)} reference images are too few for {blocks} blocks"
         )
-    whole = frechet_distance(features, reference)
-    of_features, of_reference = (np.arange(len(x)) % blocks for x in (features, reference))
-    without = [frechet_distance(features[of_features != g], reference[of_reference != g]) for g in range(blocks)]
-    pseudo = blocks * whole - (blocks - 1) * np.array(without)
-    return Jackknife(float(pseudo.mean()), float(pseudo.std(ddof=1) / np.sqrt(blocks)), pseudo)
+    arrays = {"features": np.asarray(features), "reference": np.asarray(reference)}
+    _, pseudo = pseudo_values(lambda kept: [frechet_distance(*kept.values())], arrays, dict.fromkeys(arrays, 1), blocks)
+    return Jackknife(float(pseudo.mean()), standard_error(pseudo[:, 0]), pseudo[:, 0])
 
 
 def energy_distance(features: np.ndarray, reference: np.ndarray) -> float:
@@ -51,11 +75,18 @@ def energy_distance(features: np.ndarray, reference: np.ndarray) -> float:
     In units of the features; it may be below zero where the two are of one distribution. Raises ValueError for less
     than two rows, or where the two D differ.
     """
+    from scipy.spatial.distance import cdist
+
     x, y = (np.asarray(a, dtype=np.float64) for a in (features, reference))
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
         raise ValueError(f"features must be (N, D) and (M, D) with at least two rows, not {x.shape} and {y.shape}")
-    within = [cdist(a, a).sum() / (len(a) * (len(a) - 1)) for a in (x, y)]
-    return float(2 * cdist(x, y).mean() - sum(within))
+    return energy_of_distances(cdist(x, y), cdist(x, x), cdist(y, y))
+
+
+def energy_of_distances(across: np.ndarray, sums: np.ndarray, reference_sums: np.ndarray) -> float:
+    """The same from Euclidean distances (N, M), and those within each set, (N, any) and (M, any), or sums of them."""
+    within = [part.sum() / (len(part) * (len(part) - 1)) for part in (sums, reference_sums)]
+    return float(2 * across.mean() - sum(within))
 
 
 class Decision(NamedTuple):
@@ -80,6 +111,8 @@ def decide(values: Sequence[float]) -> Decision:
     without spread are a point. A value that is infinite or NaN counts as the worst there is, above zero. Raises
     ValueError for less than two values.
     """
+    from scipy import stats
+
     values = np.asarray(values, dtype=np.float64)
     if len(values) < 2:
         raise ValueError("one value has no spread: there must be two or more")

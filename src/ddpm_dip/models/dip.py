@@ -57,3 +57,10 @@ def build_dip(image_channels: int = 1, batch_statistics: bool = False) -> nn.Mod
     """
     norm = nn.BatchNorm2d if batch_statistics else nn.InstanceNorm2d
     return nn.Sequential(Scale(0, image_channels, norm), conv(UP[0], image_channels, 1), nn.Sigmoid())
+
+
+def seeded_dip(image_channels: int, seed: int) -> nn.Module:
+    """A DIP net with the random weights of a seed, whatever was drawn before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_dip(image_channels)

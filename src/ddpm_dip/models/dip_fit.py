@@ -1,4 +1,7 @@
-"""Fitting a Deep Image Prior net to one noisy image, as study A does (Ulyanov et al. 2018, section 3.1, denoising)."""
+"""Fitting a Deep Image Prior net to one noisy image, as study A does (Ulyanov et al. 2018, section 3.1, denoising).
+
+Or, to see what the fit to one image does, to many images as a denoiser.
+"""
 
 from typing import NamedTuple
 
@@ -9,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..jobs.errors import UserError
-from .dip import SIZE, build_dip
+from .dip import SIZE, seeded_dip
 
 NOISE_SIGMA = 25 / 255  # of the image to restore, on [0, 1]
 INPUT_SCALE = 0.1  # the net's input is uniform on [0, INPUT_SCALE]
@@ -18,6 +21,7 @@ LEARNING_RATE = 0.01
 SMOOTHING = 0.99  # weight of the past in the running mean of the outputs
 BACKTRACK_EVERY = 100  # iterations that are multiples of this neither go back nor keep their parameters
 BACKTRACK_DROP = 5.0  # dB
+MANY = 16  # images a step, where many are fitted
 
 
 class DipFit(NamedTuple):
@@ -39,6 +43,21 @@ def psnr(a: Tensor, b: Tensor) -> float:
     return float(-10 * torch.log10(F.mse_loss(a, b)))
 
 
+def at_own_size(image: np.ndarray) -> Tensor:
+    """An image (C, h, w) uint8 at the net's size, (1, C, 32, 32) in [0, 1]: bilinear, on 8-bit values."""
+    channels = [np.asarray(Image.fromarray(c).resize((SIZE, SIZE), Image.Resampling.BILINEAR)) for c in image]
+    return torch.from_numpy(np.stack(channels)).float()[None] / 255
+
+
+def check(loss: Tensor, iteration: int) -> None:
+    """Raises UserError with iteration and learning rate where the loss is not finite."""
+    if not loss.isfinite():
+        raise UserError(
+            f"DIP fit: the loss became {loss.item()} at iteration {iteration}, with learning rate {LEARNING_RATE}; "
+            "another seed should help"
+        )
+
+
 def fit_dip(image: np.ndarray, iterations: int, seed: int) -> DipFit:
     """Fit a fresh DIP net to `image` (C, h, w) uint8, which is resized to 32x32 and gets noise added.
 
@@ -47,14 +66,11 @@ def fit_dip(image: np.ndarray, iterations: int, seed: int) -> DipFit:
     counter that backtracking goes by stands still. Raises UserError with iteration and learning rate where the loss is
     not finite.
     """
-    channels = [np.asarray(Image.fromarray(c).resize((SIZE, SIZE), Image.Resampling.BILINEAR)) for c in image]
-    clean = torch.from_numpy(np.stack(channels)).float()[None] / 255
+    clean = at_own_size(image)
     generator = torch.Generator().manual_seed(seed)
     noisy = (clean + NOISE_SIGMA * torch.randn(clean.shape, generator=generator)).clamp(0, 1)
     net_input = INPUT_SCALE * torch.rand(clean.shape, generator=generator)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = build_dip(len(image))
+    net = seeded_dip(len(image), seed)
     parameters = list(net.parameters())
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE)
 
@@ -65,11 +81,7 @@ def fit_dip(image: np.ndarray, iterations: int, seed: int) -> DipFit:
         detached = output.detach()
         smoothed = detached if smoothed is None else SMOOTHING * smoothed + (1 - SMOOTHING) * detached
         loss = F.mse_loss(output, noisy)
-        if not loss.isfinite():
-            raise UserError(
-                f"DIP fit: the loss became {loss.item()} at iteration {iteration}, with learning rate {LEARNING_RATE}; "
-                "another seed should help"
-            )
+        check(loss, iteration)
         optimizer.zero_grad()
         loss.backward()
         psnr_noisy = psnr(detached, noisy)
@@ -88,3 +100,34 @@ def fit_dip(image: np.ndarray, iterations: int, seed: int) -> DipFit:
     with torch.no_grad():
         output = net(net_input)
     return DipFit(net, curve, clean, noisy, output)
+
+
+def fit_many(images: np.ndarray, iterations: int, seed: int) -> DipFit:
+    """Fit a fresh DIP net to many images (N, C, h, w) uint8 as a denoiser, so that it knows no single one by heart.
+
+    Each iteration draws MANY images with replacement, resized as in `fit_dip`, and adds N(0, NOISE_SIGMA^2); the net
+    gets the noisy ones (not clipped, and not a fixed noise as in `fit_dip`), and Adam makes one step on the mean
+    squared error of its outputs to the clean ones. It never goes back. The curve's PSNRs are of that batch, of which
+    there is no smoothed output (NaN); the three images are those of the first training image. Raises UserError as
+    `fit_dip` does.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    net = seeded_dip(images.shape[1], seed)
+    optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
+    curve = []
+    for iteration in range(iterations):
+        chosen = torch.randint(len(images), (MANY,), generator=generator)
+        clean = torch.cat([at_own_size(images[index]) for index in chosen])
+        noisy = clean + NOISE_SIGMA * torch.randn(clean.shape, generator=generator)
+        output = net(noisy)
+        loss = F.mse_loss(output, clean)
+        check(loss, iteration)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        detached = output.detach()
+        curve.append((iteration, loss.item(), psnr(detached, noisy), psnr(detached, clean), float("nan"), False))
+    clean = at_own_size(images[0])
+    noisy = clean + NOISE_SIGMA * torch.randn(clean.shape, generator=generator)
+    with torch.no_grad():
+        return DipFit(net, curve, clean, noisy, net(noisy))

@@ -1,5 +1,6 @@
 """The DDPM forward process and its schedule (Ho, Jain and Abbeel 2020), as plain tensors."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -44,3 +45,26 @@ def respaced_timesteps(nfe: int, of: int = 1000) -> list[int]:
     if nfe == 1:
         return [of - 1]
     return [round(i * (of - 1) / (nfe - 1)) for i in range(nfe - 1, -1, -1)]
+
+
+def log_snr_timesteps(nfe: int, of: int = 1000) -> list[int]:
+    """As `respaced_timesteps`, but spread evenly over the linear schedule's log signal-to-noise ratio.
+
+    So Lu et al. 2022 ("DPM-Solver", section 3.4) place them, in lambda = log(alpha / sigma), where alpha^2 =
+    alphas_cumprod and sigma^2 = 1 - alpha^2. Each is the timestep whose lambda is nearest. Near t = 0, where lambda
+    falls fast, several can be the same one: then each moves up to the next that is free, and none beyond of-1 - i, the
+    highest that leaves room for the i before it.
+    """
+    if nfe < 2 or nfe > of:
+        return respaced_timesteps(nfe, of)
+    alphas_cumprod = linear_schedule().alphas_cumprod[:of]
+    log_snr = (alphas_cumprod / (1 - alphas_cumprod)).log() / 2
+    wanted = torch.linspace(log_snr[-1], log_snr[0], nfe, dtype=torch.float64)
+    found = (log_snr[:, None] - wanted).abs().argmin(0).tolist()
+    found[0], found[-1] = of - 1, 0
+    for i in range(nfe - 2, -1, -1):
+        found[i] = max(found[i], found[i + 1] + 1)
+    return [min(t, of - 1 - i) for i, t in enumerate(found)]
+
+
+SPACINGS: dict[str, Callable[[int, int], list[int]]] = {"even": respaced_timesteps, "log-snr": log_snr_timesteps}

@@ -7,6 +7,7 @@ from itertools import cycle
 from pathlib import Path
 
 import matplotlib
+import matplotlib.colors
 
 matplotlib.use("Agg")
 
@@ -14,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
 from PIL import Image
 
@@ -30,6 +32,7 @@ GREY = "0.45"
 MAT = (196, 205, 216)  # behind pictures, so that an all-white one is seen
 COMPACT = plt.FuncFormatter(lambda v, _: f"{v:g}" if v < 1000 else labels.compact(v).replace(".0", ""))
 LINES = ("-", "--", ":", "-.", (0, (3, 1, 1, 1, 1, 1)), (0, (5, 1)))
+SIZES = {"*": 11, "P": 8, "X": 8, "d": 7, "p": 7, "h": 7, "H": 7, "^": 7, "v": 7, "<": 7, ">": 7}  # else 6
 MARKERS = ("o", "D", "s", "^", "v", "P", "X")
 
 
@@ -90,11 +93,13 @@ def headline(fig: Figure, text: str) -> None:
     fig.suptitle(textwrap.fill(text, 110), fontsize="medium")
 
 
-def styles(axes: Sequence[str], cells: Sequence[Mapping], colour_by: str | None = None) -> list[dict]:
+def styles(
+    axes: Sequence[str], cells: Sequence[Mapping], colour_by: str | None = None, lines: Sequence = LINES
+) -> list[dict]:
     """How to draw each line (keywords of Matplotlib): one representative cell a line, told apart on `axes`.
 
     The colour says the start, else the model, else the first axis that varies, and what else varies is said by the line
-    and the marker. colour_by: an ordered axis to be told by shades instead.
+    and the marker. colour_by: an ordered axis to be told by shades instead; lines: the kinds of lines to take.
     """
 
     def varies(axis: str) -> bool:
@@ -116,7 +121,7 @@ def styles(axes: Sequence[str], cells: Sequence[Mapping], colour_by: str | None 
         colours = {value: labels.BRIGHT[index % len(labels.BRIGHT)] for index, value in enumerate(values)}
     rest = [axis for axis in axes if axis != by and (axis != "passes" or passes_vary_within(cells, by))]
     kinds = list(labels.grouped(cells, rest))
-    known = dict(zip(kinds, cycle(LINES), strict=False))
+    known = dict(zip(kinds, cycle(lines), strict=False))
     other = dict(zip(kinds, cycle(MARKERS), strict=False))
     found = []
     for cell, arm in zip(cells, arms, strict=True):
@@ -156,6 +161,18 @@ def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
 def wide(text: str, size: float) -> int:
     """How wide a text of that font size is, in units of UNIT."""
     return round(TextPath((0, 0), text, size=size).get_extents().width / 72 / UNIT) if text else 0
+
+
+def wrapped(text: str, inches: float, size: float) -> list[str]:
+    """A text in lines that are no wider than so many inches, at that font size; a longer word has a line of its own."""
+    lines: list[str] = []
+    for word in filter(None, text.replace("\n", " ").split(" ")):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and wide(longer, size) * UNIT <= inches:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def mosaic(
@@ -250,19 +267,55 @@ def gif(pages: list[Image.Image], limit: int = 300_000) -> bytes:
 # ---------------------------------------------------------------- axes of numbers
 
 
-def distance_axis(axis, values: Sequence[float], floor: float | None, log: bool = False) -> None:
-    """An axis from 0, or a logarithmic one where the values' range needs it or `log` asks for it."""
+def distance_axis(axis, values: Sequence[float], floor: float | None, log: bool = False) -> str:
+    """An axis from 0, or a logarithmic one where the values' range needs it or `log` asks for it.
+
+    An estimate without bias may be near or below zero, and so may a floor. An axis that is to be logarithmic is then
+    linear around zero (Matplotlib's symlog), and a linear one begins below it: nothing is hidden. Returns what the
+    axis' title is to add: up to where it is linear, or "".
+    """
     values = np.array([value for value in values if np.isfinite(value)])
     if not len(values):
-        return
+        return ""
     low, high = values.min(), values.max()
-    if low > 0 and (log or high / low > 20):
+    least = low if floor is None else min(low, floor)
+    unit = max(-low, min(values[values > 0], default=0))  # what is smaller is near zero
+    wide = unit > 0 and (log or high > 20 * unit)
+    words = ""
+    if wide and least > unit / 100:
         axis.set_yscale("log")
-        if high / min(low, floor or low) < 300:
+        if high / least < 300:
             axis.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
-    elif high > 0:
-        axis.set_ylim(0, high * 1.08)
+    elif wide and high > 3 * unit:
+        words = symlog(axis, least, nice(unit), high)
+    else:
+        top = max(high, least, 0 if floor is None else floor)
+        span = top - min(least, 0) or 1
+        axis.set_ylim(least - 0.06 * span if least < 0 else 0, top + 0.08 * span)
+        if least < 0:
+            axis.axhline(0, color="0.6", lw=0.8, zorder=0.5)
     axis.yaxis.set_major_formatter(COMPACT)
+    return words
+
+
+def symlog(axis, least: float, linear: float, high: float) -> str:
+    """An axis that is linear from -linear to linear, which is shaded, and logarithmic above. Returns words for it."""
+    axis.set_yscale("symlog", linthresh=linear, linscale=0.5)
+    decades = 10.0 ** np.arange(np.floor(np.log10(linear)), np.ceil(np.log10(high)) + 1)
+    subs = (1, 2, 5) if high < 300 * linear else (1,)
+    ticks = sorted(sub * decade for decade in decades for sub in subs if 1.5 * linear < sub * decade)
+    axis.yaxis.set_major_locator(plt.FixedLocator([*([-linear] if least < -linear / 2 else []), 0, linear, *ticks]))
+    axis.yaxis.set_minor_locator(plt.NullLocator())
+    axis.set_ylim(min(least, 0) - 0.25 * linear, high * (high / linear) ** 0.08)
+    axis.axhspan(-linear, linear, color="0.5", alpha=0.07, lw=0, zorder=0)
+    axis.axhline(0, color="0.6", lw=0.8, zorder=0.5)
+    return f"\n(below {linear:g}, shaded: linear)"
+
+
+def nice(value: float) -> float:
+    """The least of 1, 2, 5, 10, 20, ... (0.1, 0.2, ...) that is not below a value above zero."""
+    decade = 10.0 ** np.floor(np.log10(value))
+    return next(float(times * decade) for times in (1, 2, 5, 10) if times * decade >= value * (1 - 1e-9))
 
 
 def places(x: Sequence[str], cells: Sequence[Mapping]) -> tuple[dict[tuple, float], bool]:
@@ -296,6 +349,55 @@ def mean_and_band(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean, smallest and largest of the replicates' values, NaN where there are none."""
     known = [value for value in values if np.isfinite(value)]
     return (float(np.mean(known)), min(known), max(known)) if known else (np.nan,) * 3
+
+
+def full(style: Mapping) -> dict:
+    """A line's look with markers that are full."""
+    return {"ms": SIZES.get(style["marker"], 6), "mec": "white", "mew": 0.6, "lw": 1.8} | style
+
+
+def shade(colour: str, index: int) -> str:
+    """The index-th shade of a colour: itself, then alternately lighter and darker, a light one darker and darker."""
+    shades = (0.0, 0.45, -0.45, 0.65, -0.65)
+    if sum(matplotlib.colors.to_rgb(colour)) > 1.6:
+        shades = (0.0, -0.25, -0.45, -0.62, -0.76)
+    share = shades[index % len(shades)]
+    target = 1.0 if share > 0 else 0.0
+    return matplotlib.colors.to_hex([c + abs(share) * (target - c) for c in matplotlib.colors.to_rgb(colour)])
+
+
+def replicates(axis, xs: Sequence[float], groups: Sequence[Sequence[float]], edge: float = 1, **style: object):
+    """The line of means along xs, with a band from the lowest replicate to the highest. Returns the line.
+
+    groups: the replicates' values at each x. One that is infinite diverged: that place has no mean, but a triangle at
+    the panel's edge (1: the upper, 0: the lower) and a dot for each replicate that did not diverge.
+    """
+    whole = [all(np.isfinite(values)) for values in groups]
+    bands = [mean_and_band(values) if known else (np.nan,) * 3 for values, known in zip(groups, whole, strict=True)]
+    middle, low, high = np.array(bands).reshape(-1, 3).T
+    (line,) = axis.plot(xs, middle, **full(style))
+    beside = [*(whole[1:]), False], [False, *whole[:-1]]
+    alone = np.array([here and not (left or right) for here, left, right in zip(whole, *beside, strict=True)], bool)
+    if (high > low).any():
+        axis.fill_between(xs, low, high, color=style["color"], alpha=0.18, lw=0)
+        if alone.any():  # a band has no width there
+            axis.vlines(np.array(xs)[alone], low[alone], high[alone], color=style["color"], lw=3, alpha=0.4)
+    lost = {x: values for x, values, known in zip(xs, groups, whole, strict=True) if not known}
+    if lost:
+        color, left = style["color"], [(x, value) for x in lost for value in lost[x] if np.isfinite(value)]
+        if left:
+            axis.plot(*zip(*left, strict=True), ls="", marker=".", ms=7, color=color, alpha=0.7)
+        mark = {"marker": "^" if edge else "v", "ms": 9, "mec": "white", "mew": 0.6, "clip_on": False, "zorder": 5}
+        axis.plot(list(lost), [edge] * len(lost), ls="", color=color, transform=axis.get_xaxis_transform(), **mark)
+    return line
+
+
+def diverged_mark(edge: float = 1) -> Line2D:
+    """What `replicates` draws at the edge, for a legend."""
+    return Line2D([], [], ls="", marker="^" if edge else "v", ms=8, color=GREY)
+
+
+DIVERGED = "diverged in a replicate (no mean; dots: the others)"
 
 
 def line_with_band(axis, table, x: str, y: str, **style: object) -> None:

@@ -1,4 +1,4 @@
-"""Two runs side by side: settings that differ, and each cell's metrics with the spread of their difference."""
+"""Two runs side by side: settings that differ, and each cell's metrics with the standard error of their difference."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from .labels import flatten
 from .tables import METRICS
 
 CELL = [*AXES, "display"]
-SPREADS = [f"{name}_sd" for name in METRICS if f"{name}_sd" in METRICS]  # of another metric: not compared themselves
+SPREADS = [f"{name}_se" for name in METRICS if f"{name}_se" in METRICS]  # of another metric: not compared themselves
 COMPARED = [name for name in METRICS if name not in SPREADS]
 
 
@@ -21,10 +21,10 @@ def settings(config_a: dict, config_b: dict) -> list[tuple[str, str, str]]:
 
 
 def cells(cells_a: pd.DataFrame, cells_b: pd.DataFrame) -> pd.DataFrame:
-    """Cells that both runs have: the columns of CELL, then for each metric a, b, b - a and, where known, its sd.
+    """Cells that both runs have: the columns of CELL, for each metric a, b, b - a and, if known, its standard error.
 
-    cells_a, cells_b: as `tables.read_cells` returns them. The sd of a difference takes the runs as independent; runs
-    of one seed share their noise, so that theirs is smaller.
+    cells_a, cells_b: as `tables.read_cells` returns them. The standard error of a difference takes the runs as
+    independent; runs of one seed share their noise, so that theirs is smaller.
     """
     both = cells_a.merge(cells_b[["path", "display", *METRICS]], on=["path", "display"], suffixes=("_a", "_b"))
     result = both[CELL].copy()
@@ -33,8 +33,8 @@ def cells(cells_a: pd.DataFrame, cells_b: pd.DataFrame) -> pd.DataFrame:
         if a.isna().all() or b.isna().all():
             continue
         result[f"{metric}_a"], result[f"{metric}_b"], result[f"{metric}_diff"] = a, b, b - a
-        if f"{metric}_sd_a" in both:
-            result[f"{metric}_diff_sd"] = np.hypot(both[f"{metric}_sd_a"], both[f"{metric}_sd_b"])
+        if f"{metric}_se_a" in both:
+            result[f"{metric}_diff_se"] = np.hypot(both[f"{metric}_se_a"], both[f"{metric}_se_b"])
     return result
 
 
@@ -60,17 +60,17 @@ def text(differing: list[tuple[str, str, str]], compared: pd.DataFrame, only_a: 
             if part.empty:
                 continue
             lines += ["", f"{metric}" + (f", {display}" if len(displays) > 1 else "")]
-            lines.append(f"  {'cell':<48}{'A':>10}{'B':>10}{'B - A':>11}{'sd':>9}{'B / A':>8}")
+            lines.append(f"  {'cell':<48}{'A':>10}{'B':>10}{'B - A':>11}{'se':>9}{'B / A':>8}")
             for row in part.to_dict("records"):
                 a, b, difference = (row[f"{metric}_{name}"] for name in ("a", "b", "diff"))
-                sd = row.get(f"{metric}_diff_sd", float("nan"))
+                se = row.get(f"{metric}_diff_se", float("nan"))
                 ratio = f"{b / a:.3f}" if a else "-"
-                sd_text = "-" if np.isnan(sd) else f"{sd:.3g}"
+                se_text = "-" if np.isnan(se) else f"{se:.3g}"
                 name = labels.name(row)
-                lines.append(f"  {name:<48}{a:>10.4g}{b:>10.4g}{difference:>+11.3g}{sd_text:>9}{ratio:>8}")
+                lines.append(f"  {name:<48}{a:>10.4g}{b:>10.4g}{difference:>+11.3g}{se_text:>9}{ratio:>8}")
             q1, median, q3 = part[f"{metric}_diff"].quantile([0.25, 0.5, 0.75])
             lines.append(f"  B - A over {len(part)} cells: median {median:+.3g}, quartiles {q1:+.3g} to {q3:+.3g}")
-            if f"{metric}_diff_sd" in part:
-                beyond = int((part[f"{metric}_diff"].abs() > 2 * part[f"{metric}_diff_sd"]).sum())
-                lines.append(f"  differences beyond two sd: {beyond} of {len(part)}")
+            if f"{metric}_diff_se" in part:
+                beyond = int((part[f"{metric}_diff"].abs() > 2 * part[f"{metric}_diff_se"]).sum())
+                lines.append(f"  differences beyond two se: {beyond} of {len(part)}")
     return "\n".join(lines)

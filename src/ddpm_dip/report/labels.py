@@ -18,16 +18,55 @@ LAST_WEIGHTS = "last"  # these need no word beside a model's name
 BRIGHT = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9")
 DARK = ("#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d", "#666666")
 ALONE, ONE_STEP = "dip-alone", "gan"  # the arms without a chain: the DIP net's drawing, and a generator's
-# One colour and marker per arm in every figure, in the order in which arms are listed.
+# One colour and marker per arm in every figure, in the order in which arms are listed: DIP's are warm colours, what is
+# fitted to the training images' moments purple ones. Those of most studies stay apart for the colour-blind, too.
 ARM_COLOURS = {
     "noise": BRIGHT[0],
     "dip": BRIGHT[3],
+    "dip-renoised": "#f0b000",
+    "dip-matched": "#999933",
+    "dip-untrained": "#ddcc77",
+    "dip-target": "#7a3b00",
+    "dip-many": "#e7298a",
     "dip-every-step": BRIGHT[4],
     "mean-image": BRIGHT[2],
+    "gaussian": "#4b0092",
+    "gaussian-diag": "#9c8ade",
+    "class-gaussians": "#882255",
+    "gan-renoised": "#44aa99",
+    "oracle": "#222222",
     ALONE: "#937860",
     ONE_STEP: BRIGHT[9],
 }
-ARM_MARKERS = {"noise": "o", "dip": "D", "mean-image": "s", "dip-every-step": "^"}
+ARM_MARKERS = {
+    "noise": "o",
+    "dip": "D",
+    "dip-renoised": "P",
+    "dip-matched": "X",
+    "dip-untrained": "d",
+    "dip-target": "p",
+    "dip-many": "h",
+    "dip-every-step": ">",
+    "mean-image": "s",
+    "gaussian": "^",
+    "gaussian-diag": "v",
+    "class-gaussians": "<",
+    "gan-renoised": "H",
+    "oracle": "*",
+}
+# Starts in words, where the name with spaces does not do; {} is where the passes stand.
+STARTS = {
+    "dip": "DIP{}",
+    "dip-renoised": "DIP{} re-noised",
+    "dip-matched": "Gaussian like DIP{}",
+    "dip-untrained": "untrained DIP{}",
+    "dip-target": "DIP target",
+    "dip-many": "DIP{} of many images",
+    "gaussian": "Gaussian",
+    "gaussian-diag": "diagonal Gaussian",
+    "class-gaussians": "class Gaussians",
+    "gan-renoised": "GAN re-noised",
+}
 CHAINS = {
     "ancestral": "DDPM",
     "ancestral-small": "DDPM of small variance",
@@ -58,8 +97,6 @@ def arm_label(key: str, passes: int | None = None, sampler: str | None = None, c
     count = f"({passes})" if passes else ""
     if key == "noise":
         text = chain
-    elif key == "dip":
-        text = f"DIP{count}+{chain}"
     elif key == "dip-every-step":
         text = f"DIP{count} every step" + (f", {chain}" if chain != CHAINS["ancestral"] else "")
     elif key == ALONE:
@@ -67,8 +104,15 @@ def arm_label(key: str, passes: int | None = None, sampler: str | None = None, c
     elif key == ONE_STEP:
         text = "DCGAN"
     else:
-        text = f"{AXES['start'].label(key)}{count}+{chain}"
+        text = f"{start_label(key, passes)}+{chain}"
     return f"{text}, {AXES['clip_x0'].label(True)}" if clip_x0 else text
+
+
+def start_label(key: str, passes: int | None = None) -> str:
+    """A start's words, with the DIP passes."""
+    count = f"({passes})" if passes else ""
+    words = STARTS.get(key, AXES["start"].label(key))
+    return words.format(count) if "{}" in words else words + count
 
 
 def arm_colour(key: str) -> str:
@@ -199,18 +243,47 @@ def way(sampler: str | None, noise: str | None) -> str:
 def metric_title(metric: str) -> str:
     """A metric for a figure's axis."""
     return {
-        "fd_classifier": "Fréchet distance\n(classifier features)",
-        "fd_classifier_2": "Fréchet distance\n(second classifier's features)",
+        "fd_classifier": "Fréchet distance, jackknifed\n(classifier features)",
+        "fd_classifier_se": "standard error of the\nFréchet distance",
+        "fd_classifier_2": "Fréchet distance, jackknifed\n(second classifier's features)",
+        "energy_classifier": "energy distance\n(classifier features)",
         "fid_inception": "FID (Inception)",
+        "precision": "precision\n(classifier features)",
+        "recall": "recall\n(classifier features)",
+        "coverage": "coverage\n(classifier features)",
+        "class_entropy": "class entropy (nats)",
+        "noise_mad": "noise left, sd\n(Haar MAD, 0 to 1)",
+        "nn_ratio": "distance to the nearest real\nimage (1: as real ones)",
         "tone_sd": "sd over samples of the\nimage mean (0 to 1)",
         "image_mean_sd": "sd over samples of the\nimage mean (raw)",
+        "diverged": "share of diverged samples",
+        "seconds": "seconds per image",
     }.get(metric, metric.replace("_", " "))
 
 
 def metric_word(metric: str) -> str:
     """A metric for a table's head."""
-    words = {"fd_classifier": "FD", "fd_classifier_2": "FD of classifier 2", "fid_inception": "FID"}
+    words = {
+        "fd_classifier": "FD",
+        "fd_classifier_se": "SE of FD",
+        "fd_classifier_2": "FD of classifier 2",
+        "energy_classifier": "energy distance",
+        "fid_inception": "FID",
+        "class_entropy": "class entropy",
+        "noise_mad": "noise left",
+        "nn_ratio": "nearest-neighbour ratio",
+        "diverged": "share diverged",
+        "seconds": "s/image",
+    }
     return words.get(metric, metric.replace("_", " "))
+
+
+def value(cell: Mapping, metric: str) -> float | None:
+    """A metric of a row of cells.csv: infinite where the images diverged, None where it was not computed."""
+    found = cell.get(metric)
+    if found is not None and found == found:
+        return found
+    return math.inf if (cell.get("diverged") or 0) > 0 else None
 
 
 # ---------------------------------------------------------------- settings and numbers

@@ -4,15 +4,12 @@ import base64
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from . import labels, tables, verdicts_b
-from . import verdicts as verdicts_a
-from .labels import compact
-from .sections import Report, Study, known, models_of, sections, setting
-from .verdicts import AGREES, DISAGREES, NOT_DECIDED, RULE, tally
+from . import claims as told
+from . import labels, tables
+from .sections import Report, Study, groups, sections, setting
 
 __all__ = ["Study", "page", "picture", "summary"]
 
@@ -40,14 +37,7 @@ def page(
     evolution = study.experiments.get("evolution")
     study_b = evolution is not None or "interpolation" in found
     study_a = not study_b or "timing" in found or any(name in study.experiments for name in STUDY_A)
-    judged = []
-    if study_a:
-        networks = {name: model.get("network", name) for name, model in models_of(config).items()}
-        with_dip = [name for name, model in models_of(config).items() if model.get("dip_passes")]
-        judged += verdicts_a.verdicts(verdicts_a.usual(cells, config), report.table("timing"), networks, with_dip)
-    if study_b:
-        own = None if evolution is None else verdicts_a.usual(cells[cells["path"].isin(evolution["cells"])], config)
-        judged += verdicts_b.verdicts(own, found.get("interpolation"))
+    judged = [] if report.table("claims") is None else told.rows_of(found["claims"])
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -67,10 +57,9 @@ def page(
         n_reference=[] if report.table("floors") is None else sorted(set(found["floors"]["n_reference"].dropna())),
         replicates=sorted(set(cells["replicate"])),
         sections=[(number, part, body) for (number, part), body in zip(parts, bodies, strict=True)],
-        verdicts=judged,
-        counts={word: sum(v.verdict == word for v in judged) for word in (AGREES, DISAGREES, NOT_DECIDED)},
-        tally=tally,
-        rule=RULE,
+        answer=told.headline(found.get("speedups"), found.get("claims"), str(setting(config, "data", "dataset"))),
+        claims=judged,
+        forest=groups(report, "claims"),
         respaced=any(row["nfe"] != row["steps"] for row in tables.rows_of(cells)),
         labelled=tables.distance(cells) == "fd_classifier",
         fid=fid_note(cells, report.reasons),
@@ -110,46 +99,30 @@ def fid_note(cells: pd.DataFrame, reasons: dict[str, list[str]]) -> str:
     return f"FID (Inception features): not computed{some}: {why}."
 
 
-def summary(study: Study, found: Mapping[str, pd.DataFrame], output: str, lines: int = 25) -> str:
-    """The best arm per model and K in 100 columns, means over replicates; the last line says where the page is."""
-    cells, timing = found["cells"], found.get("timing")
-    metric = tables.distance(cells)
-    rows = [row for row in tables.rows_of(cells) if known(row[metric]) and labels.arm_of(row) != labels.ALONE]
-    largest: dict[str, int] = {}
-    for row in rows:
-        largest[row["model"]] = max(largest.get(row["model"], 0), row["epochs"] or 0)
-    rows = [row for row in rows if (row["epochs"] or 0) == largest[row["model"]]]
-    seconds = {}
-    if timing is not None and len(timing):
-        first = timing[(timing["batch"] == timing["batch"].min()) & (timing["method"] == "ddpm")]
-        seconds = dict(zip(first["steps"], first["median_s"], strict=True))
-    name, by = "FD", "Fréchet distance on classifier features"
-    if metric == "fid_inception":
-        name, by = (
-            "FID",
-            "FID" if rows else "FID, which was not computed; there are no labels for another distance",
-        )
-    title = f"{study.config.get('study', 'study')}: best arm by {by}"
-    columns = "".join(f"  {d + ': best arm':<18}{name:>7}{'floor':>6}" for d in labels.DISPLAY_NAMES)
-    head = f"{'model':<16}{'K':>5}{columns}{'s/img':>8}"
+def summary(study: Study, found: Mapping[str, pd.DataFrame], output: str, lines: int = 26) -> str:
+    """The answer in one line, the claims, and each arm's standing, in 100 columns; last, where the page is.
+
+    No arm is called best: each is compared with the starts that cost nothing, and a tie is said to be one.
+    """
+    dataset = str(setting(study.config, "data", "dataset"))
+    answer = told.headline(found.get("speedups"), found.get("claims"), dataset)
     body = []
-    for same in labels.grouped(rows, ["model", "weights", "steps"]).values():
-        model, k = labels.variant(same[0]["model"], same[0]["weights"]), same[0]["steps"]
-        cut = [f"{model if len(model) < 16 else model[:14] + '…':<16}{'–' if k is None else k:>5}"]
-        for display in labels.DISPLAY_NAMES:
-            arms = labels.grouped([r for r in same if r["display"] == display], [*labels.ARM_AXES, "nfe"])
-            if not arms:
-                cut.append(f"{'–':<18}{'–':>7}{'–':>6}")
-                continue
-            means = {key: float(np.mean([row[metric] for row in part])) for key, part in arms.items()}
-            best = min(means, key=means.get)
-            row = arms[best][0]
-            label = labels.arm(row) + ("" if row["nfe"] == k else f", {row['nfe']}")
-            cut.append(f"{label[:18]:<18}{compact(means[best]):>7}{compact(row[f'{metric}_floor']):>6}")
-        time = seconds.get(k)
-        body.append("  ".join(cut) + (f"{time:>8.3g}" if time is not None else f"{'–':>8}"))
-    room = lines - 4
+    if (claims := found.get("claims")) is not None:
+        judged = [row for row in told.rows_of(claims) if row["verdict"] != "not asked"]
+        body += [f"{row['claim']:<13}{row['model'][:10]:<11}{row['verdict']:<13}{row['statement']}" for row in judged]
+    if (differences := found.get("differences")) is not None and len(differences):
+        body += ["", f"{'model':<14}{'chain':<14}{'arm':<30}{'against noise':<22}against gaussian"]
+        for each in told.standing(differences):
+            cell = each["cell"]
+            chain = f"K = {cell['steps']}" + (f", {cell['nfe']}" if cell["nfe"] != cell["steps"] else "")
+            left = f"{cell['model'][:13]:<14}{chain:<14}{labels.arm(cell)[:29]:<30}"
+            body.append(left + f"{brief(each['against'].get('noise')):<22}{brief(each['against'].get('gaussian'))}")
+    room = lines - 2
     if len(body) > room:
-        body = [*body[: room - 1], f"... and {len(body) - room + 1} more rows in the report"]
-    ended = "floor: real against real; s/img: median seconds per image, DDPM, smallest batch timed"
-    return "\n".join(line[:100] for line in (title, head, *body, ended)) + f"\nreport: {output}\n"
+        body = [*body[: room - 1], f"... and {len(body) - room + 1} more lines in the report"]
+    return "\n".join([answer, *(line[:100].rstrip() for line in body)]) + f"\nreport: {output}\n"
+
+
+def brief(row: Mapping | None) -> str:
+    """A difference without its interval."""
+    return told.against(row).split(" (")[0]

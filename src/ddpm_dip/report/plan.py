@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..jobs.errors import UserError
+from ..jobs.errors import UserError, nearest
 from . import figures
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -68,6 +68,18 @@ def showing(study, kind: str) -> Iterator[tuple[object, dict]]:
     for part in study.experiments.values():
         if kind in part.show:
             yield part, part.show[kind]
+
+
+def has_distance(study) -> bool:
+    """Whether any distance to real images can be measured: without labels, there is the FID alone."""
+    return study.labelled or study.config["metrics"]["fid_inception"] is not False
+
+
+def known_option(part, kind: str, option: str, value: object, known: Sequence[str]) -> None:
+    """Raises UserError, naming the key, where an experiment's option is none of the known words."""
+    if value not in known:
+        key = f"experiments.{part.name}.show.{kind}.{option}"
+        raise UserError(f"config: {key}: {value!r} is unknown; {nearest(str(value), known)}")
 
 
 def file_name(kind: str, *parts: object, suffix: str = ".png") -> str:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from . import labels, published, tables, verdicts, verdicts_b
+from . import claims as told
+from . import labels, published, tables
 from .labels import compact
 from .plan import section
 
@@ -100,10 +101,8 @@ def experiments(report: Report) -> Iterator[Section]:
         title = str(part["title"])
         found = distance_tables(report.tables["cells"], part)
         several = len({row["replicate"] for row in tables.rows_of(report.tables["cells"], part["cells"])}) > 1
-        spread = "over replicates" if several else "over bootstrap resamples of the samples"
-        shown = any(
-            "±" in each["text"] for table in found for row in table["rows"] for each in row if isinstance(each, dict)
-        )
+        spread = "standard deviation over replicates" if several else "standard error over blocks of images"
+        shown = any("±" in text for table in found for row in table["rows"] for text in row)
         context = {"name": name, "tables": found, "cosine": cosine, "spread": spread if shown else ""}
         yield Section(section(name), title[:1].upper() + title[1:], "experiment.html.j2", context)
 
@@ -119,7 +118,7 @@ def roles_of(part: dict) -> tuple[list[str], list[str], list[str]]:
 
 
 def distance_tables(cells: pd.DataFrame, part: dict) -> list[dict]:
-    """An experiment's distances, a table a panel: {"title", "head", "rows"}, the lowest of its likes marked."""
+    """An experiment's distances, a table a panel: {"title", "head", "rows"}. None is called best: see `arms`."""
     rows = tables.rows_of(cells, part["cells"])
     judged_by = tables.distance(cells)
     asked = setting(part["show"], "curves", "metric") or []
@@ -156,8 +155,7 @@ def wide_table(rows: list[dict], down: list[str], across: list[str], metrics: li
                 values = [mean_and_sd(r[m] for r in rs) for (m, *_), rs in zip(columns, here, strict=True)]
                 name = labels.words(down, part[0]) or labels.arm(part[0])
                 lines.append((name + " (no chain)" * (alone and part[0]["start"] is None), values))
-    best = lowest([values for _, values in lines], columns)
-    body = [[name, *marked(values, best)] for name, values in lines]
+    body = [[name, *(labels.with_error(*value) for value in values)] for name, values in lines]
     head = [labels.told(down) or "arm"]
     for metric, key, display in columns:
         short = "" if metric == judged_by == "fd_classifier" else labels.metric_word(metric)
@@ -177,14 +175,13 @@ def long_table(rows: list[dict], down: list[str], across: list[str], metrics: li
             for metric, _, display in columns:
                 here = [row for row in part if row["display"] == display]
                 value, error = mean_and_sd(row[metric] for row in here)
-                if not np.isfinite(error) and f"{metric}_sd" in tables.METRICS and len(here) == 1:
-                    error = here[0][f"{metric}_sd"]
+                if not np.isfinite(error) and f"{metric}_se" in tables.METRICS and len(here) == 1:
+                    error = here[0][f"{metric}_se"]
                 values.append((value, error))
             lines.append(
                 (labels.words(across, part[0]) or "–", labels.words(down, part[0]) or labels.arm(part[0]), values)
             )
-        best = lowest([values for *_, values in lines], columns)
-        body += [[place, name, *marked(values, best)] for place, name, values in lines]
+        body += [[place, name, *(labels.with_error(*value) for value in values)] for place, name, values in lines]
     head = [labels.told(across), labels.told(down) or "arm", *(f"{labels.metric_word(m)}, {d}" for m, _, d in columns)]
     floors = [floor_of(rows, metric, display) for metric, _, display in columns]
     return {"head": head, "rows": [*body, ["floor (real against real)", "", *floors]]}
@@ -204,20 +201,6 @@ def mean_and_sd(values) -> tuple[float, float]:
     return (float(np.mean(found)) if found else np.nan), (float(np.std(found, ddof=1)) if len(found) > 1 else np.nan)
 
 
-def lowest(lines: list[list[tuple]], columns: list[tuple]) -> list[float]:
-    """The lowest of each column of a distance; NaN, which nothing equals, where there is nothing to compare."""
-    found = []
-    for index, (metric, *_) in enumerate(columns):
-        values = [line[index][0] for line in lines if known(line[index][0])]
-        found.append(min(values) if len(values) > 1 and metric in tables.DISTANCES else np.nan)
-    return found
-
-
-def marked(values: list[tuple], best: list[float]) -> list[dict]:
-    pairs = zip(values, best, strict=True)
-    return [{"text": labels.with_error(value, error), "best": value == low} for (value, error), low in pairs]
-
-
 def floor_of(rows: list[dict], metric: str, display: str) -> str:
     found = [row.get(f"{metric}_floor") for row in rows if row["display"] == display]
     found = [value for value in found if known(value)]
@@ -229,32 +212,75 @@ def floor_of(rows: list[dict], metric: str, display: str) -> str:
 # ---------------------------------------------------------------- the others
 
 
+def arms(report: Report) -> dict:
+    """Every arm with its paired difference to the starts that cost nothing."""
+    rows = []
+    for each in told.standing(report.tables["differences"]):
+        cell = each["cell"]
+        where = [labels.AXES["steps"].label(cell["steps"])] if known(cell["steps"]) else []
+        where += [labels.AXES["nfe"].label(cell["nfe"])] if cell["nfe"] != cell["steps"] else []
+        model = labels.variant(cell["model"], cell["weights"])
+        epochs = labels.AXES["epochs"].label(int(cell["epochs"])) if known(cell["epochs"]) else ""
+        differences = [told.against(each["against"].get(start)) for start in ("noise", "gaussian")]
+        rows.append([model, epochs, ", ".join(where), labels.arm(cell), *differences])
+    head = ["model", "trained for", "chain", "arm", "against noise", "against gaussian"]
+    return {"arms": {"head": head, "rows": rows}}
+
+
 def time(report: Report) -> dict:
-    """A row per K: our median and quartiles by method and batch, and the published times."""
+    """What starts and steps take, and an image's time by K that follows, beside whole chains and published times."""
     timing = report.table("timing")
     if timing is None:
-        return {"times": {"head": [], "rows": []}, "alone": []}
-    chains = timing[timing["method"] != "dip"]
-    columns = sorted({(r.batch, r.method, r.passes) for r in chains.itertuples()})
-    arms = {"ddpm": "noise", "dip+ddpm": "dip"}
-    head = ["K"] + [f"{labels.arm_label(arms.get(m, m), int(p))}, batch {b}" for b, m, p in columns]
-    found = {(r.batch, r.method, r.passes, r.steps): r for r in chains.itertuples()}
+        return {"costs": {"head": [], "rows": []}, "times": {"head": [], "rows": []}}
+    models = list(timing.groupby("model")["seconds"].agg(tuple).drop_duplicates().index)  # no copies of a net's rows
+    columns = [(model, batch) for model in models for batch in sorted(timing["batch"].unique())]
+    names = [f"{model}, batch {batch}" for model, batch in columns]
+    own = timing[timing["model"].isin(models)]
+    parts = own.loc[own["what"] != "chain", ["what", "start", "passes", "sampler", "clip_x0"]].drop_duplicates()
+    costs = []
+    for part in parts.to_dict("records"):
+        row = [cost_name(part)]
+        for model, batch in columns:
+            rows = own[(own["model"] == model) & (own["batch"] == batch)]
+            for axis, value in part.items():
+                rows = rows[rows[axis].isna() if value is None else rows[axis] == value]
+            row.append(quartiles(1000 * rows["seconds"]))
+        costs.append(row)
+    arms = [(arm, batch) for model, batch in columns for arm in tables.timed_arms(timing, model)]
+    arms = [(arm, batch) for arm, batch in arms if arm["start"] in ("noise", "dip")]
+    chains = own[own["what"] == "chain"]
     rows = []
-    for k in sorted(set(chains["steps"])):
-        row = [str(k)]
-        for column in columns:
-            r = found.get((*column, k))
-            row.append(f"{r.median_s:#.3g} ({r.q1_s:#.3g}–{r.q3_s:#.3g})" if r else "–")
-        for method in arms:
-            old = dict(zip(published.TIMING_STEPS, published.TIMING_SECONDS[method], strict=True))
-            row.append(f"{old[k]:.3f}" if k in old else "–")
+    for k in sorted({*published.TIMING_STEPS, *chains["steps"]}):
+        row = [str(k), *(quartiles(tables.seconds(timing, arm | {"nfe": k}, batch)) for arm, batch in arms)]
+        for model, batch in columns:
+            at = (chains["steps"] == k) & (chains["model"] == model) & (chains["batch"] == batch)
+            row.append(quartiles(chains.loc[at, "seconds"]))
+        for old in published.TIMING_SECONDS.values():
+            at = dict(zip(published.TIMING_STEPS, old, strict=True))
+            row.append(f"{at[k]:.3f}" if k in at else "–")
         rows.append(row)
+    head = ["K", *(f"{labels.arm(arm)}: {arm['model']}, batch {batch}" for arm, batch in arms)]
+    head += [f"whole chain measured: {name}" for name in names]
     head += [f"{name}: {published.TIMING_SOURCE}" for name in ("DDPM", "DIP(2)+DDPM")]
-    alone = [
-        f"DIP({r.passes}) alone, batch {r.batch}: {r.median_s:.3g} s per image"
-        for r in timing[timing["method"] == "dip"].itertuples()
-    ]
-    return {"times": {"head": head, "rows": rows}, "alone": alone}
+    return {"costs": {"head": ["measured", *names], "rows": costs}, "times": {"head": head, "rows": rows}}
+
+
+def cost_name(part: dict) -> str:
+    """A measured start or step in words."""
+    passes = f"({part['passes']})" if part["passes"] else ""
+    if part["what"] == "start":
+        return f"start {part['start']}{passes}, an image"
+    shown = "" if part["start"] == "noise" else f", start {part['start']}{passes}"
+    return f"step of {labels.CHAINS.get(part['sampler'], part['sampler'])}{', x0 clipped' * part['clip_x0']}{shown}"
+
+
+def quartiles(values) -> str:
+    """Median (quartiles), or a dash where there is nothing."""
+    found = [value for value in values if known(value)]
+    if not found:
+        return "–"
+    low, middle, high = np.percentile(found, [25, 50, 75])
+    return f"{middle:#.3g} ({low:#.3g}–{high:#.3g})"
 
 
 def training(report: Report) -> dict:
@@ -316,24 +342,36 @@ def interpolation_table(table: pd.DataFrame | None, display: str) -> dict:
         row = [model, labels.way(chain, own), path]
         for measure, space in columns:
             values = part.loc[part["space"] == space, measure].dropna()
-            row.append(labels.with_error(*verdicts_b.mean_and_error(values)))
+            row.append(labels.with_error(float(values.mean()), float(values.sem())))
         rows.append(row)
     return {"head": head, "rows": rows}
 
 
 def brightness(report: Report) -> dict:
     """Standard deviation over samples of the final image mean: model and arm by K."""
-    table = verdicts.largest_budget(verdicts.usual(report.tables["cells"], report.study.config))
-    table = table[(table["model"] != "") & (table["display"] == "minmax") & table["image_mean_sd"].notna()]
-    table = table[table["passes"].isin([0, verdicts.usual_passes(table)]) & table["arm"].isin(["noise", "dip"])]
-    ks = sorted(set(table["steps"]))
-    rows = []
-    for (name, key, passes), part in table.groupby(["variant", "arm", "passes"]):
-        at = dict(zip(part["steps"], part["image_mean_sd"], strict=True))
-        rows.append([name, labels.arm_label(key, int(passes)), *(compact(at.get(k, float("nan"))) for k in ks)])
+    rows_of = [row for row in tables.rows_of(report.tables["cells"]) if drifts(row)]
+    largest: dict[str, int] = {}
+    for row in rows_of:
+        largest[row["model"]] = max(largest.get(row["model"], 0), row["epochs"])
+    rows_of = [row for row in rows_of if row["epochs"] == largest[row["model"]]]
+    ks, rows = sorted({row["steps"] for row in rows_of}), []
+    for same in labels.grouped(rows_of, ["model", "weights", "start", "passes"]).values():
+        at = {
+            key[0]: mean_and_sd(row["image_mean_sd"] for row in part)[0]
+            for key, part in labels.grouped(same, ["steps"]).items()
+        }
+        name = labels.variant(same[0]["model"], same[0]["weights"])
+        rows.append([name, labels.arm(same[0]), *(compact(at.get(k, float("nan"))) for k in ks)])
     rows.sort(key=lambda row: (row[0], not row[1].startswith("DDPM")))
     head = ["model", "arm", *(f"K = {k}" for k in ks)]
     return {"brightness": {"head": head, "rows": rows}, "published_net": has_published_net(report)}
+
+
+def drifts(row: dict) -> bool:
+    """Whether a row is one of the usual chains: all of K by the ancestral sampler, from noise or two DIP passes."""
+    usual = row["start"] == "noise" or (row["start"] == "dip" and row["passes"] == labels.AXES["passes"].default)
+    chain = row["sampler"] == "ancestral" and row["nfe"] == row["steps"] and not row["clip_x0"]
+    return usual and chain and row["display"] == labels.DISPLAY_NAMES[0] and known(row["image_mean_sd"])
 
 
 def has_published_net(report: Report) -> bool:
@@ -348,6 +386,8 @@ def cells(report: Report) -> dict:
         for column, value in record.items():
             if column in tables.METRICS:
                 row.append(f"{value:.4g}" if known(value) else "not computed")
+            elif column == "seconds":
+                row.append(f"{value:.4g}" if known(value) else "–")
             else:
                 row.append("–" if value is None else str(value))
         rows.append(row)
@@ -416,6 +456,8 @@ EXPERIMENTS = Kind("experiments", "", "experiment.html.j2", always, nothing)  # 
 KINDS = (
     Kind("gallery", "What the models draw", "gallery.html.j2", has_figures("gallery"), nothing),
     EXPERIMENTS,
+    Kind("starts", "What each start gives the chain", "gallery.html.j2", has_figures("starts"), nothing),
+    Kind("arms", "Arm by arm", "arms.html.j2", lambda report: report.table("differences") is not None, arms),
     Kind(
         "time",
         "Time per image against K",

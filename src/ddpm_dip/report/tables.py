@@ -1,25 +1,26 @@
-"""The tidy tables: cells, interpolation, training, timing. Made from small results, and read back.
+"""The tidy tables. Made from small results, and read back.
 
-In cells.csv a row is a cell under one display: its value on each axis, n, the display, and each metric. What does not
-apply and what was not computed are empty fields.
+In cells.csv a row is a cell under one display: its value on each axis, n, the display, each metric, and its seconds per
+image. What does not apply and what was not computed are empty fields. docs/tables.md says what each column of each
+table is.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from ..evaluation.metrics import METRICS
+from ..evaluation.metrics import METRICS, frechet_metrics
 from ..jobs.errors import UserError
 from ..study.axes import AXES, Cell
 from . import labels
 
-CELL_COLUMNS = [*AXES, "n", "display", *METRICS]
-FLOOR_COLUMNS = ["features", "display", "n", "n_reference", "floor"]
-# The metrics that are distances to real images, and so have a floor: what two sets of real images are apart.
-DISTANCES = {
-    name: metric.feature_net for name, metric in METRICS.items() if metric.feature_net and metric.lower_is_better
-}
+CELL_COLUMNS = [*AXES, "n", "display", *METRICS, "seconds"]
+PSEUDO_COLUMNS = [*AXES, "display", "metric", "features", "block", "value"]
+NOISE_COLUMNS = [*AXES, "t", "noise_mad"]
+FLOOR_COLUMNS = ["features", "display", "n", "n_reference", "floor", "floor_se"]
+DISTANCES = {name: net for net, name in frechet_metrics().items()}  # what has a floor -> its feature net
 JUDGED_BY = ["fd_classifier", "fid_inception"]  # the first of these that was computed is the one to judge by
 INTERPOLATION_KEYS = ["model", "replicate", "epochs", "weights", "sampler", "steps", "clip_x0", "noise", "path"]
 INTERPOLATION_ORDER = ["display", "space", "pair"]
@@ -27,9 +28,29 @@ SMOOTHNESS = ["path_length", "end_to_end", "path_ratio", "largest_share"]
 INTERPOLATION_COLUMNS = [*INTERPOLATION_KEYS, *INTERPOLATION_ORDER, *SMOOTHNESS]  # then step_1, step_2, ...
 TRAINING_COLUMNS = ["model", "replicate", "epoch", "loss", "seconds"]
 GAN_TRAINING_COLUMNS = ["model", "replicate", "epoch", "loss_d", "loss_g", "seconds"]
-TIMING_COLUMNS = ["method", "passes", "steps", "batch", "device", "backend", "median_s", "q1_s", "q3_s", "repeats"]
+CLAIM_COLUMNS = ["claim", "statement", "contrast", "model", "metric", "display", "scope", "replicates", "n"]
+CLAIM_COLUMNS += ["estimate", "ci_low", "ci_high", "margin", "reference", "p", "p_holm", "mde"]
+CLAIM_COLUMNS += ["agrees_energy", "agrees_classifier_2", "verdict", "note", "exploratory"]
+SPEEDUP_COLUMNS = ["claim", "model", "arm", "axis", "reference", "k_hi", "k_lo", "point", "point_low", "point_high"]
+SPEEDUP_COLUMNS += ["nfe_ratio_low", "nfe_ratio_high", "seconds_ratio", "seconds_ratio_low", "seconds_ratio_high"]
+SPEEDUP_COLUMNS += ["verdict", "trail"]
+DIFFERENCE_COLUMNS = [axis for axis in AXES if axis != "replicate"]
+DIFFERENCE_COLUMNS += ["display", "against", "replicates", "n", "estimate", "ci_low", "ci_high", "reference", "word"]
+DIFFERENCE_COLUMNS += ["note"]
+TIMING_COLUMNS = ["model", "what", "start", "passes", "sampler", "clip_x0", "steps", "batch", "round"]
+TIMING_COLUMNS += ["device", "backend", "seconds"]
+SAMPLING_BATCH = 64  # images that the stage `sample` draws at once
+START_KEYS = ["start", "passes", "replicate", "steps"]
 COLUMNS = {
+    "starts": [*START_KEYS, "n", "mean_error", "variance_ratio", "spectrum_ratio", "gaussian_kl"]
+    + ["gaussian_kl_floor", "axes"],
+    "spectra": [*START_KEYS, "band", "power", "expected"],
+    "claims": CLAIM_COLUMNS,
+    "speedups": SPEEDUP_COLUMNS,
+    "differences": DIFFERENCE_COLUMNS,
     "cells": CELL_COLUMNS,
+    "pseudo": PSEUDO_COLUMNS,
+    "noise": NOISE_COLUMNS,
     "floors": FLOOR_COLUMNS,
     "interpolation": INTERPOLATION_COLUMNS,
     "training": TRAINING_COLUMNS,
@@ -37,28 +58,67 @@ COLUMNS = {
     "timing": TIMING_COLUMNS,
 }
 TEXT = [name for name, axis in AXES.items() if axis.schema.get("type") not in ("integer", "boolean")]
-TEXT += ["noise", "path", "display", "space", "features", "method", "device", "backend"]
+TEXT += ["claim", "statement", "contrast", "metric", "scope", "verdict", "note", "arm", "axis", "point", "point_low"]
+TEXT += ["point_high", "trail", "against", "word"]
+TEXT += ["noise", "path", "display", "space", "features", "what", "device", "backend"]
 
 
 # ---------------------------------------------------------------- made
 
 
-def cells(records: Mapping[str, dict]) -> pd.DataFrame:
+def cells(records: Mapping[str, dict], times: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row a cell and display, from metrics records by file name, in the axes' order.
 
+    times: the table of times, for the column `seconds`: the median over its rounds.
     Raises UserError, naming the file and the key, where a record lacks something.
     """
-    rows = []
+
+    def rows_of(point: dict, record: dict) -> Iterator[dict]:
+        time = np.nan if times is None else np.median(seconds(times, point))
+        for display in sorted(labels.DISPLAY_NAMES):
+            values = {metric: record["displays"][display][metric] for metric in METRICS}
+            yield {**point, "n": record["n"], "display": display, **values, "seconds": time}
+
+    return _of_cells(records, rows_of, CELL_COLUMNS)
+
+
+def pseudo(records: Mapping[str, dict]) -> pd.DataFrame:
+    """One row a cell, display, metric that a claim may be about, and block: its jackknife pseudo-value.
+
+    From the same records as `cells`, in the same order, with the same errors.
+    """
+
+    def rows_of(point: dict, record: dict) -> Iterator[dict]:
+        for display in sorted(labels.DISPLAY_NAMES):
+            for metric in (name for name in METRICS if METRICS[name].in_claims):
+                shared = {"display": display, "metric": metric, "features": METRICS[metric].feature_net}
+                for block, value in enumerate(record["pseudo"][display][metric] or ()):
+                    yield {**point, **shared, "block": block, "value": value}
+
+    return _of_cells(records, rows_of, PSEUDO_COLUMNS)
+
+
+def noise(records: Mapping[str, dict]) -> pd.DataFrame:
+    """One row a cell with a chain and state of it: the noise in the state. Likewise."""
+
+    def rows_of(point: dict, record: dict) -> Iterator[dict]:
+        along = record["noise"] or {"timesteps": (), "noise_mad": ()}
+        for t, value in zip(along["timesteps"], along["noise_mad"], strict=True):
+            yield {**point, "t": t, "noise_mad": value}
+
+    return _of_cells(records, rows_of, NOISE_COLUMNS)
+
+
+def _of_cells(records: Mapping[str, dict], rows_of: Callable[[dict, dict], Iterator[dict]], columns: list[str]):
+    found = []
     for name, record in records.items():
         try:
             point = {axis: record["cell"][axis] for axis in AXES}
-            for display in labels.DISPLAY_NAMES:
-                values = {metric: record["displays"][display][metric] for metric in METRICS}
-                rows.append({**point, "n": record["n"], "display": display, **values})
+            found.append((Cell(**point).sort_key(), list(rows_of(point, record))))
         except KeyError as error:
             raise UserError(f"{name}: a metrics file without {error}; delete it and run again") from error
-    rows.sort(key=lambda row: (Cell(*(row[axis] for axis in AXES)).sort_key(), row["display"]))
-    return _typed(pd.DataFrame(rows, columns=CELL_COLUMNS))
+    rows = [row for _, rows in sorted(found, key=lambda each: each[0]) for row in rows]
+    return _typed(pd.DataFrame(rows, columns=columns))
 
 
 def not_computed(records: Mapping[str, dict]) -> dict[str, list[str]]:
@@ -103,9 +163,75 @@ def gan_training(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return _joined(parts, GAN_TRAINING_COLUMNS, ["model", "replicate", "epoch"])
 
 
-def timing(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """All measured times, by batch, method, passes and steps, from tables by file name."""
-    return _joined(parts, TIMING_COLUMNS, ["batch", "method", "passes", "steps"])
+def timing(parts: Mapping[str, pd.DataFrame], models: Mapping[str, list[str]] | None = None) -> pd.DataFrame:
+    """All measured times, by model and batch as they were measured, from tables by file name.
+
+    models: a model that was timed -> the models with the same net, itself among them, whose rows are copies of its own.
+    """
+    table = _joined(parts, TIMING_COLUMNS, ["model", "batch"])
+    same = {name: (models or {}).get(name, [name]) for name in table["model"].unique()}
+    copies = [table[table["model"] == name].assign(model=other) for name, others in same.items() for other in others]
+    return pd.concat(copies, ignore_index=True) if copies else table
+
+
+def seconds(times: pd.DataFrame, cell: Mapping, batch: int | None = None) -> np.ndarray:
+    """Seconds per image of a cell in each round (rounds,): its start's and, for each evaluation, a step's.
+
+    times: as `timing` returns it, or as read back; cell: a value on each axis. batch: of these many images at a time;
+    where it is None, the largest that was timed up to the 64 of the stage `sample`, or else the smallest. NaN in each
+    round where something of it was not timed, and one NaN where nothing was.
+    """
+    start, step = costs(times, cell, usual_batch(times) if batch is None else batch)
+    return start if labels.arm_of(cell) == labels.ALONE else start + (cell["nfe"] or np.nan) * step
+
+
+def usual_batch(times: pd.DataFrame) -> int | None:
+    """The batch size that stands for a study's sampling; None where nothing was timed."""
+    sizes = sorted(times["batch"].unique())
+    return max([size for size in sizes if size <= SAMPLING_BATCH], default=sizes[0] if sizes else None)
+
+
+def costs(times: pd.DataFrame, cell: Mapping, batch: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds per image of a cell's start, and of one step, in each round (rounds,); NaN where it was not timed.
+
+    The model `dip`, which has no chain, takes what the start `dip` does with as many passes.
+    """
+    table = times[times["batch"] == batch]
+    rounds = table["round"].unique() if len(table) else [0]
+    alone = labels.arm_of(cell) == labels.ALONE
+    own = table if alone else table[table["model"] == cell["model"]]
+
+    def of(what: str, **axes: object) -> np.ndarray:
+        rows = own[own["what"] == what]
+        for axis, value in axes.items():
+            rows = rows[rows[axis].isna() if value is None else rows[axis] == value]
+        rows = rows[rows["model"] == rows["model"].min()]
+        return rows.set_index("round")["seconds"].reindex(rounds).to_numpy(float)
+
+    begin = of("start", start="dip" if alone else cell["start"], passes=cell["passes"])
+    chain = {"sampler": cell["sampler"], "clip_x0": cell["clip_x0"]}
+    step = of("step", start=cell["start"], passes=cell["passes"], **chain)
+    # of one's own, where the net is shown something else than x_t
+    return begin, of("step", start="noise", **chain) if np.isnan(step).all() else step
+
+
+def timed_arms(times: pd.DataFrame, model: str) -> list[dict]:
+    """The arms whose time is shown for a model, as cells without K: its starts, and its other samplers from noise.
+
+    A start has two passes through the DIP net, or the fewest that were timed.
+    """
+    own = times[times["model"] == model]
+    starts: dict[str, list] = {}
+    for start, passes in own.loc[own["what"] == "start", ["start", "passes"]].itertuples(index=False):
+        starts.setdefault(start, []).append(passes)
+    usual = {start: 2 if 2 in passes else min(passes, key=lambda p: p or 0) for start, passes in starts.items()}
+    steps = own.loc[own["what"] == "step", ["sampler", "clip_x0"]].drop_duplicates()
+    chains = [dict(zip(steps, values, strict=True)) for values in steps.itertuples(index=False)]
+    pairs = [(start, chain) for chain in chains for start in usual if chain == chains[0] or start == "noise"]
+    cells = [
+        dict.fromkeys(AXES) | chain | {"model": model, "start": start, "passes": usual[start]} for start, chain in pairs
+    ]
+    return [cell for cell in cells if not np.isnan(seconds(times, cell | {"nfe": 1})).any()]
 
 
 def _joined(parts: Mapping[str, pd.DataFrame], columns: list[str], order: list[str]) -> pd.DataFrame:
@@ -113,6 +239,11 @@ def _joined(parts: Mapping[str, pd.DataFrame], columns: list[str], order: list[s
         _require(name, part, columns)
     table = pd.concat([part[columns] for part in parts.values()], ignore_index=True)
     return table.sort_values(order, kind="stable", ignore_index=True)
+
+
+def made(name: str, rows: list[dict]) -> pd.DataFrame:
+    """A table of COLUMNS from its rows; what a row does not say is empty."""
+    return pd.DataFrame(rows, columns=COLUMNS[name])
 
 
 # ---------------------------------------------------------------- read
@@ -150,12 +281,16 @@ def with_floors(table: pd.DataFrame, floors: pd.DataFrame | None) -> pd.DataFram
     known = {}
     if floors is not None:
         known = {(row.features, row.display, int(row.n)): row.floor for row in floors.itertuples()}
-    table = table.copy()
-    table["path"] = [Cell(*values).path for values in table[list(AXES)].itertuples(index=False)]
+    table = with_paths(table)
     for metric, net in DISTANCES.items():
         at = [(net, row.display, int(row.n)) for row in table.itertuples()]
         table[f"{metric}_floor"] = pd.Series([known.get(key) for key in at], index=table.index, dtype="float64")
     return table
+
+
+def with_paths(table: pd.DataFrame) -> pd.DataFrame:
+    """A table that has every axis, with the column `path` added: its cells' paths."""
+    return table.assign(path=[Cell(*values).path for values in table[list(AXES)].itertuples(index=False)])
 
 
 def rows_of(table: pd.DataFrame, paths: Iterable[str] | None = None) -> list[dict]:
@@ -175,7 +310,7 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     for column in plain:
         values = [None if pd.isna(value) else _plain(value) for value in table[column]]
         table[column] = pd.Series(values, index=table.index, dtype=object)
-    return table.astype({metric: "float64" for metric in METRICS if metric in table})
+    return table.astype({name: "float64" for name in (*METRICS, "seconds") if name in table})
 
 
 def _plain(value: object) -> object:

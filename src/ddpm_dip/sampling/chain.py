@@ -133,15 +133,15 @@ def prepare(
     shape: tuple[int, int, int, int],
     sees_else: bool = False,
 ) -> Callable[..., Tensor]:
-    """A trained net's chain, ready on `backend`: a function (x, noise, *, see, callback, last) -> raw x_0.
+    """A trained net's chain, ready on `backend`: a function (x, noise, *, see, callback) -> raw x_0.
 
     net: with its time tabulated; shape: (N, C, H, W) of the largest batch; sees_else: whether the chain will be run
     with a `see`. Raises UserError where the backend cannot run, ValueError where timesteps do not decrease.
 
     The function takes x, the state at timesteps[0], and returns x_0, both on the CPU. noise(t) is a function that
     `noise.ancestral_noise` returns; see(x) is what the net is shown in place of x; callback(t, x) is called with each
-    state, where it is, before its step; with `last`, only the last so many steps are run, as a warm-up. On a GPU the
-    whole step is one CUDA graph, but in a chain with a `see` the net alone is.
+    state, where it is, before its step. On a GPU the whole step is one CUDA graph, but in a chain with a `see` the net
+    alone is.
     """
     schedule, on_device = linear_schedule(), backend in backends.CUDA and not sees_else
     if on_device:
@@ -157,12 +157,10 @@ def prepare(
         *,
         see: Callable[[Tensor], Tensor] | None = None,
         callback: Callback = lambda t, x: None,
-        last: int | None = None,
     ) -> Tensor:
-        steps = timesteps if last is None else timesteps[-last:]
         if on_device:
-            return run_on_device(sampler, step, x.to("cuda"), steps, noise, callback=callback).cpu()
+            return run_on_device(sampler, step, x.to("cuda"), timesteps, noise, callback=callback).cpu()
         shown = compiled if see is None else lambda x, t: compiled(see(x), t)
-        return run(sampler, shown, x, steps, schedule, noise, clip_x0=clip_x0, callback=callback)
+        return run(sampler, shown, x, timesteps, schedule, noise, clip_x0=clip_x0, callback=callback)
 
     return chain

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-STREAMS = {"latents": 1, "dip-latents": 2, "ancestral": 3, "gan-latents": 4}
+STREAMS = {"latents": 1, "dip-latents": 2, "ancestral": 3, "gan-latents": 4, "choices": 5, "dip-moments": 6}
 
 
 def keyed_noise(seed: int, stream: str, indices: Sequence[int], shape: tuple[int, ...], t: int = 0) -> Tensor:

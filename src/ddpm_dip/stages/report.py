@@ -1,7 +1,7 @@
 """Write the report: one HTML page that needs nothing beside it, and a short table for the terminal.
 
 settings: config, the study's settings; cells, the paths of its cells; experiments, by name, with title, cells and show;
-figures, a list of file, section, title, caption and alt.
+order, their names as they stand on the page; figures, a list of file, section, title, caption and alt.
 reads: tables, by name (cells and floors, and those there are of timing, training, gan_training and interpolation);
 figures, the files that the settings list.
 writes: page (.html) and summary (.txt). The hint `results` names the results whose records the page lists.
@@ -28,7 +28,8 @@ def run(job: Job) -> None:
     figures = [figure | {"data": images[figure["file"]]} for figure in job.settings["figures"]]
     listed = {path: read_record(job.folder / path) for path in job.hints.get("results", [])}
     records = {path: record for path, record in listed.items() if record is not None}
-    study = report.Study(job.settings["config"], job.settings["experiments"])
+    parts = job.settings["experiments"]
+    study = report.Study(job.settings["config"], {name: parts[name] for name in job.settings.get("order", parts)})
 
     files.write_text(job.output("page"), report.page(study, read, figures, records, reasons))
     files.write_text(job.output("summary"), report.summary(study, read, str(job.output("page"))))

@@ -1,86 +1,102 @@
-"""Time sampling with K ancestral steps: DDPM and DIP + DDPM in turn, in one process, DIP passes counted in.
+"""Time sampling of one net: its starts, a step of its samplers, and whole chains to check that these add up.
 
-Reads     data: the data set's .npz; weights: the U-Net's .safetensors, where steps is above 0; dip: the fitted DIP
-          net's .safetensors, where an arm has passes.
-Writes    timing: a .csv with a row for each number of passes and batch size: method, passes, steps, batch, device,
-          backend, median_s, q1_s, q3_s (seconds an image, quartiles over the repeats), repeats.
-Settings  model, replicate, steps (K; 0 times the DIP passes alone), passes (a list, an arm each; 0 is plain DDPM),
-          batches (a list of batch sizes), repeats, backends (of each batch size, keys of sampling.backends.BACKENDS),
-          weights (their kind).
+Reads     what the stage `sample` reads for a cell: data, weights, and what the starts need.
+Writes    timing: a .csv with a row a measurement and round: model, what, start, passes, sampler, clip_x0, steps (K),
+          batch, round, device, backend, seconds. What does not apply is empty. what is one of
+          start   all that comes before the chain's first step, its noise included: seconds per image
+          step    from the start's state to the image, divided by the evaluations: seconds per image and evaluation,
+                  noise and what the net is shown instead of x_t counted in
+          chain   from nothing to the image: seconds per image
+Settings  model (its name, for the table), starts, steps and chains (lists of cells, measured so), batches (a list of
+          batch sizes), backends (of each of these, keys of sampling.backends.BACKENDS), rounds.
+
+A round measures everything once, in turn, so that a slow moment of the machine meets all: rounds are the replicates of
+a comparison. A first round is not kept.
 """
 
-import itertools
+import csv
+import io
 import time
 
-import numpy as np
 import torch
 
 from ..jobs import files
 from ..jobs.job import Job
-from ..models.scale import to_model_range
-from ..models.schedule import truncated_timesteps
-from ..sampling import backend_choice, backends, chain, samplers, warm_starts
-from ..sampling.generators import Weights, dip, unet
-from ..sampling.noise import ancestral_noise
+from ..sampling import backend_choice, backends, generators
+from ..sampling.generators import Generator
+from .sample import read_inputs
 
-COLUMNS = ("method", "passes", "steps", "batch", "device", "backend", "median_s", "q1_s", "q3_s", "repeats")
-WARM_UP_STEPS = 3
+COLUMNS = ("model", "what", "start", "passes", "sampler", "clip_x0", "steps", "batch", "round", "device", "backend")
+COLUMNS += ("seconds",)
+SAID = {  # what is measured -> the axes that it depends on
+    "start": ("start", "passes"),
+    "step": ("start", "passes", "sampler", "clip_x0"),
+    "chain": ("start", "passes", "sampler", "clip_x0", "steps"),
+}
+
+
+def start_seconds(generator: Generator, batch: int) -> float:
+    """Seconds per image of the state before the first step."""
+    begin = time.perf_counter()
+    generator.start(range(batch))
+    return (time.perf_counter() - begin) / batch
+
+
+def step_seconds(generator: Generator, batch: int) -> float:
+    """Seconds per image and evaluation, from the first state on."""
+    begins: list[float] = []
+    generator.draw(range(batch), lambda t, x: begins.append(time.perf_counter()))
+    return (time.perf_counter() - begins[0]) / batch / len(generator.timesteps)
+
+
+def chain_seconds(generator: Generator, batch: int) -> float:
+    """Seconds per image of all of it."""
+    begin = time.perf_counter()
+    generator.draw(range(batch), lambda t, x: None)  # the images are on the CPU when it returns
+    return (time.perf_counter() - begin) / batch
+
+
+MEASURES = {"start": start_seconds, "step": step_seconds, "chain": chain_seconds}
 
 
 def run(job: Job) -> None:
-    settings, threads = job.settings, job.threads
-    steps, batches, repeats, replicate = (settings[key] for key in ("steps", "batches", "repeats", "replicate"))
-    of_batch = dict(zip(batches, map(backend_choice.resolve, settings["backends"]), strict=True))
-    torch.set_num_threads(threads)
-    train = files.read_npz(job.input("data"))["train"]
-    shape, train_mean = train.shape[1:], to_model_range(train.mean(0, keepdims=True))
-    # with no steps there is nothing to time but the passes
-    arms = [arm for arm in itertools.product(settings["passes"], batches) if steps or arm[0]]
-    chains, dips = {}, {}
-    if steps:
-        weights = Weights(job.input("weights"), *files.read_safetensors(job.input("weights")))
-        for batch, backend in of_batch.items():
-            net = unet.ready(weights, settings["weights"], shape)
-            chains[batch] = chain.prepare(
-                net, samplers.find("ancestral"), truncated_timesteps(steps),
-                clip_x0=False, backend=backend, threads=threads, shape=(batch, *shape),
-            )  # fmt: skip
-    if any(passes for passes, _ in arms):
-        fitted = Weights(job.input("dip"), *files.read_safetensors(job.input("dip")))
-        dips = {batch: dip.ready(fitted, shape[0], of_batch[batch], threads, batch) for batch in batches}
-    where = "cuda" if of_batch[batches[0]] in backends.CUDA else "cpu"
-
-    @torch.inference_mode()
-    def timed(passes: int, batch: int, last: int | None = None) -> float:
-        context = unet.context_of(
-            train_mean, range(batch), steps=steps, passes=passes, replicate=replicate, dip=dips.get(batch)
-        )
-        start = warm_starts.find("dip" if passes else "noise")
-        begin = time.perf_counter()
-        x = warm_starts.draw(start, context)
-        if steps:  # the result is on the CPU when the call returns
-            chains[batch](x, ancestral_noise(replicate, range(batch), shape, where), last=last)
-        return time.perf_counter() - begin
-
-    for passes, batch in arms:
-        timed(passes, batch, WARM_UP_STEPS)
-    seconds: dict[tuple[int, int], list[float]] = {arm: [] for arm in arms}
-    for _ in range(repeats):  # the arms in turn, so that a slow moment of the machine meets them all
-        for passes, batch in arms:
-            seconds[passes, batch].append(timed(passes, batch) / batch)
-
-    device = backends.device(of_batch[batches[0]] if steps else None)  # the DIP net always runs on the CPU
-    lines = [",".join(COLUMNS)]
-    for (passes, batch), values in seconds.items():
-        q1, median, q3 = np.percentile(values, [25, 50, 75])
-        method = ("dip+ddpm" if passes else "ddpm") if steps else "dip"
-        backend = of_batch[batch] if steps else dip.own_backend(of_batch[batch])
-        lines.append(",".join(map(str, (method, passes, steps, batch, device, backend, median, q1, q3, repeats))))
-    files.write_text(job.output("timing"), "\n".join(lines) + "\n")
-    images = repeats * sum(batch for _, batch in arms)
+    settings = job.settings
+    used = [backend_choice.resolve(backend) for backend in settings["backends"]]
+    measured = []
+    for batch, backend in zip(settings["batches"], used, strict=True):
+        shared = {"batch": batch, "device": backends.device(backend), "backend": backend}
+        for what, cells in (("start", "starts"), ("step", "steps"), ("chain", "chains")):
+            for cell in settings[cells]:
+                torch.set_num_threads(job.threads)
+                generator = generators.build(
+                    "unet", cell, **read_inputs(job, cell), backend=backend, threads=job.threads, batch=batch
+                )
+                row = {"model": settings["model"], "what": what} | {axis: cell[axis] for axis in SAID[what]} | shared
+                measured.append((row, generator))
+    rows = rounds(measured, settings["rounds"], job.threads)
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    files.write_text(job.output("timing"), text.getvalue())
+    generator = measured[0][1]
     job.finish(
-        device=device,
-        work={"image-steps": images * steps} if steps else {"images": images},
-        image_shape=list(shape),
-        backends=list(of_batch.values()),
+        device=backends.device(used[0]),
+        work={"rounds": settings["rounds"]},
+        network=generator.network,
+        image_shape=list(generator.image_shape),
+        backends=used,
     )
+
+
+def rounds(measured: list[tuple[dict, Generator]], count: int, threads: int) -> list[dict]:
+    """The rows of `count` rounds, each of all measurements in turn."""
+    own = [threads] * len(measured)  # a net of OpenVINO leaves PyTorch one thread
+    rows = []
+    for turn in range(-1, count):
+        for index, (row, generator) in enumerate(measured):
+            torch.set_num_threads(own[index])
+            seconds = MEASURES[row["what"]](generator, row["batch"])
+            own[index] = torch.get_num_threads()
+            rows.append(row | {"round": turn, "seconds": seconds})
+    return [row for row in rows if row["round"] >= 0]

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
+from . import claims as claimed
 from . import config as configuration
-from . import grid, plugins, show
+from . import grid, show
 from .axes import AXES, Axis, Cell
 
 __all__ = ["AXES", "Axis", "Cell", "Experiment", "Study", "cells", "read"]
@@ -21,8 +22,9 @@ class Experiment(NamedTuple):
 class Study(NamedTuple):
     """What one configuration asks for.
 
-    families: of the models, by name; cells: of all experiments, each once; interpolations: path without suffix -> the
-    settings of images between latents; labelled: whether the data set has labels.
+    families: of the models, by name; cells: of all experiments and claims, each once; interpolations: path without
+    suffix -> the settings of images between latents; labelled: whether the data set has labels; claims: in the
+    configuration's order.
     """
 
     name: str
@@ -32,27 +34,28 @@ class Study(NamedTuple):
     experiments: dict[str, Experiment]
     interpolations: dict[str, dict]
     labelled: bool
+    claims: list[claimed.Claim] = []
 
 
 def read(config: dict) -> Study:
     """The study of a whole configuration. Raises UserError with all of its mistakes."""
+    left_out = configuration.left_out(config)
     config = configuration.check(config)
     experiments = {}
     for name, part in config["experiments"].items():
         if "grid" in part:
-            found = grid.expand(config, part["grid"], f"experiments.{name}.grid")
+            found = grid.expand_all(config, part["grid"], f"experiments.{name}.grid")
             title = part.get("title", name.replace("_", " ").replace("-", " "))
             experiments[name] = Experiment(name, title, found, show.resolve(found, part.get("show"), name))
-    every = dict.fromkeys(cell for part in experiments.values() for cell in part.cells)
     families = {name: grid.family_of(config, name) for name in config["models"]}
-    labelled = plugins.constant("dataset", config["data"]["dataset"].replace("_", "-"), "LABELLED", True)
-    return Study(
-        config["study"], config, families, list(every), experiments, interpolations(config, families), labelled
-    )
+    claims = claimed.read(config, grid.labelled(config), left_out)
+    every = dict.fromkeys(cell for part in (*experiments.values(), *claims) for cell in part.cells)
+    ways = interpolations(config, families)
+    return Study(config["study"], config, families, list(every), experiments, ways, grid.labelled(config), claims)
 
 
 def cells(config: dict) -> list[Cell]:
-    """All cells of a whole configuration, each once, by experiment. Raises UserError as `read` does."""
+    """All cells of a whole configuration, each once, by experiment, then by claim. Raises UserError as `read` does."""
     return read(config).cells
 
 

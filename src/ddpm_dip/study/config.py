@@ -11,7 +11,7 @@ import yaml
 
 from .. import data
 from ..jobs.errors import UserError, nearest
-from . import grid, plugins, show
+from . import claims, grid, plugins, show
 from .axes import AXES
 
 SCHEMA = Path(__file__).with_name("schema.yaml")
@@ -25,6 +25,7 @@ VALIDATOR = jsonschema.validators.extend(
         }
     ),
 )
+OLD_TIMING = {"model", "passes", "repeats"}
 OLD_EXPERIMENT = {"models", "starts", "epochs", "steps", "passes", "dip_alone"}
 
 
@@ -36,7 +37,8 @@ def schema() -> dict:
 def without_nulls(config: dict) -> dict:
     """A copy without the models, experiments and kinds of figure that an overlay leaves out by `null`."""
     config = copy.deepcopy(config)
-    for key in ("models", "experiments"):
+    config["claims"] = config.get("claims") or {}
+    for key in ("models", "experiments", "claims"):
         if isinstance(config.get(key), dict):
             config[key] = {name: part for name, part in config[key].items() if part is not None}
     for part in config["experiments"].values() if isinstance(config.get("experiments"), dict) else ():
@@ -45,9 +47,15 @@ def without_nulls(config: dict) -> dict:
     return config
 
 
+def left_out(config: dict) -> set[str]:
+    """The models that an overlay leaves out by `null`."""
+    models = config.get("models")
+    return {name for name, model in models.items() if model is None} if isinstance(models, dict) else set()
+
+
 def check(config: dict) -> dict:
     """The configuration without what it leaves out. Raises UserError with every mistake, a line each."""
-    config = without_nulls(config)
+    gone, config = left_out(config), without_nulls(config)
     mistakes = list(old_shape(config))
     if not mistakes:
         errors = sorted(VALIDATOR(schema()).iter_errors(config), key=lambda error: list(map(str, error.absolute_path)))
@@ -56,6 +64,8 @@ def check(config: dict) -> dict:
         for keys, find in CHECKS.items():
             if not wrong & {"", *keys}:
                 mistakes += find(config)
+        if not mistakes:
+            mistakes += check_claims(config, gone)
     if mistakes:
         raise UserError("\n".join(f"config: {one_line(mistake)}" for mistake in mistakes))
     return config
@@ -67,11 +77,18 @@ def one_line(text: str) -> str:
 
 
 def old_shape(config: dict) -> Iterator[str]:
-    """What was written another way before experiments were grids."""
+    """What was written another way before."""
     if "seed" in config:
         yield "seed is now three: seeds: { data: 0, classifiers: [0, 1], replicates: [0] }"
     if isinstance(config.get("models"), list):
         yield "models is now a mapping from names: models: { NAME: { network: hw4, epochs: [20] } }"
+    timing = config.get("timing")
+    if isinstance(timing, dict) and (old := sorted(OLD_TIMING & timing.keys())):
+        yield (
+            f"timing: {', '.join(old)} {'are' if old[1:] else 'is'} gone; right is timing: {{ models: [hw4], "
+            "steps: [100], batches: [1, 16], rounds: 15 }}: every start and sampler of the experiments is timed, and "
+            "steps are the K of whole chains that check it"
+        )
     parts = config.get("experiments")
     for name, part in parts.items() if isinstance(parts, dict) else ():
         if name != "interpolation" and isinstance(part, dict) and "grid" not in part and OLD_EXPERIMENT & part.keys():
@@ -151,17 +168,18 @@ def check_experiments(config: dict) -> Iterator[str]:
     if not grids:
         without = "has interpolation alone, which makes no cells" if config["experiments"] else "are all left out"
         yield f"experiments {without}: give at least one grid"
-    asked = {name: asked_plugins(part["grid"]) for name, part in grids.items()}
+    asked = {name: set().union(*map(asked_plugins, grid.as_list(part["grid"]))) for name, part in grids.items()}
     asked_by_any = sorted(set().union(*asked.values())) + [("figure", kind) for kind in plugins.names("figure")]
     wrong = {plugin: says for plugin in asked_by_any if (says := plugins.problem(*plugin))}
     yield from (f"experiments: {says}" for says in wrong.values())
     for name, part in grids.items():
         key = f"experiments.{name}"
-        mistakes = list(check_grid(config, f"{key}.grid", part["grid"]))
+        keyed = grid.keyed(part["grid"], f"{key}.grid")
+        mistakes = [mistake for at, each in keyed for mistake in check_grid(config, at, each)]
         yield from mistakes
         if not mistakes and not asked[name] & wrong.keys():
             try:
-                found = grid.expand(config, part["grid"], key=f"{key}.grid")
+                found = grid.expand_all(config, part["grid"], key=f"{key}.grid")
                 show.resolve(found, part.get("show"), key=f"{key}.show")
             except UserError as error:
                 yield str(error)
@@ -175,8 +193,7 @@ def asked_plugins(asked: dict) -> set[tuple[str, str]]:
     """The starts and samplers that a grid names, those that there are, as (kind, name)."""
     found = set()
     for kind in ("start", "sampler"):
-        values = asked.get(kind, [])
-        values = values if isinstance(values, list) else [values]
+        values = grid.as_list(asked.get(kind, []))
         found |= {(kind, name) for name in plugins.names(kind) if name in values}
     return found
 
@@ -188,7 +205,7 @@ def check_grid(config: dict, key: str, asked: dict) -> Iterator[str]:
         if name not in AXES:
             yield f"{key}: unknown axis {name!r}; {nearest(name, AXES)}"
             continue
-        values = values if isinstance(values, list) else [values]
+        values = grid.as_list(values)
         if not values:
             yield f"{key}.{name} is empty: give at least one"
         if len({repr(value) for value in values}) < len(values):
@@ -206,6 +223,27 @@ def check_grid(config: dict, key: str, asked: dict) -> Iterator[str]:
         yield f"{key}: model is missing; {nearest('', known['model'])}"
 
 
+def check_claims(config: dict, left_out: set[str]) -> Iterator[str]:
+    """Each claim: its shape, the axes of its sides, and whether its cells are there to be asked for."""
+    for name, given in config["claims"].items():
+        key = f"claims.{name}"
+        if not isinstance(given, dict):
+            yield f"{key} is {given!r}; it must be a mapping: {{ better: ..., than: ..., at: ... }}"
+            continue
+        try:
+            claims.sides(key, given)
+            mistakes = []
+            for part, asked in claims.grids(given, given.get("metric") in claims.OF_INTERPOLATION):
+                models = [model for model in grid.as_list(asked.get("model", grid.DIP)) if model not in left_out]
+                mistakes += check_grid(config, f"{key}.{part}", asked | {"model": models or grid.DIP})
+                mistakes += [says for plugin in asked_plugins(asked) if (says := plugins.problem(*plugin))]
+            yield from mistakes
+            if not mistakes:
+                claims.claim(config, name, given, grid.labelled(config), left_out)
+        except UserError as error:
+            yield str(error)
+
+
 def describe_value(problem: jsonschema.ValidationError, key: str, known: Iterable[object] | None) -> str:
     if known is not None and problem.validator != "type":
         return f"{key}: {problem.instance!r} is unknown; {nearest(problem.instance, known)}"
@@ -214,11 +252,11 @@ def describe_value(problem: jsonschema.ValidationError, key: str, known: Iterabl
 
 
 def check_timing(config: dict) -> Iterator[str]:
-    timing = config["timing"]
     # a model whose network is wrong is named elsewhere
     chains = [name for name in config["models"] if grid.family_of(config, name) in ("unet", None)]
-    if timing and timing["model"] not in chains:
-        yield f"timing.model: {timing['model']!r} is not among the U-Nets; {nearest(timing['model'], chains)}"
+    for model in (config["timing"] or {}).get("models") or ():
+        if model not in chains:
+            yield f"timing.models: {model!r} is not among the U-Nets; {nearest(model, chains)}"
 
 
 def check_data(config: dict) -> Iterator[str]:
@@ -243,7 +281,7 @@ def check_data(config: dict) -> Iterator[str]:
 
 CHECKS = {  # the parts of the configuration that must be well formed -> what is checked then
     ("models", "data"): check_models,
-    ("models", "experiments", "seeds", "training", "sampling"): check_experiments,
+    ("models", "experiments", "seeds", "training", "sampling", "data"): check_experiments,
     ("models", "timing"): check_timing,
     ("data", "sampling", "metrics"): check_data,
 }

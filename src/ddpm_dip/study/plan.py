@@ -9,11 +9,13 @@ from typing import NamedTuple
 from .. import data
 from ..jobs.ledger import Planned
 from ..report import plan as report_plan
-from . import Cell, Study, plugins
-from .grid import DIP, needs_dip
+from . import Cell, Study, claims, plugins, timing
+from .grid import DIP, gan_of, needs, needs_dip
 
 INCEPTION = "inception/inception.json"
 FEATURES, FLOORS = "reference/features.npz", "tables/floors.csv"
+STARTS, SPECTRA = "tables/starts.csv", "tables/spectra.csv"
+JUDGED = ("claims", "speedups", "differences")  # the tables of the stage claims
 
 
 class Machine(NamedTuple):
@@ -45,6 +47,11 @@ def dip_of(replicate: int) -> str:
     return f"dip/r{replicate}"
 
 
+def many_of(replicate: int) -> str:
+    """The folder of the DIP net that is fitted to many images."""
+    return f"dip/r{replicate}-many"
+
+
 def snapshot_of(model: str, replicate: int, epochs: int) -> str:
     """The folder of an epoch budget."""
     return f"models/{model}/r{replicate}/epoch-{epochs:04d}"
@@ -64,30 +71,29 @@ def feature_nets(study: Study) -> dict[str, str]:
 
 
 def budgets(study: Study) -> dict[tuple[str, int], list[int]]:
-    """The epoch budgets that cells, timing and interpolation use: (model, replicate) -> epochs, rising."""
-    used = {(cell.model, cell.replicate, cell.epochs) for cell in study.cells if cell.model != DIP}
+    """The epoch budgets that cells, starts, timing and interpolation use: (model, replicate) -> epochs, rising."""
+    used = {(cell.model, cell.replicate, cell.epochs) for cell in drawn(study) if cell.model != DIP}
     used |= {(names["model"], names["replicate"], names["epochs"]) for names in study.interpolations.values()}
-    if timing := study.config["timing"]:
-        used.add((timing["model"], *timed(study)))
+    for replicate in sorted({cell.replicate for cell in drawn(study) if "gan" in needs(cell.start)}):
+        model, epochs = gan_of(study.config)
+        used.add((model, replicate, epochs))
     found: dict[tuple[str, int], list[int]] = {}
     for model, replicate, epochs in sorted(used):
         found.setdefault((model, replicate), []).append(epochs)
     return found
 
 
-def timed(study: Study) -> tuple[int, int]:
-    """Replicate and epochs of the model that is timed."""
-    model = study.config["models"][study.config["timing"]["model"]]
-    return study.config["seeds"]["replicates"][0], max(model["epochs"])
+def drawn(study: Study) -> list[Cell]:
+    """The cells that are sampled or timed."""
+    parts = [part for parts in timing.measured(study).values() for part in parts.values()]
+    return [*study.cells, *(cell for part in parts for cell in part)]
 
 
 def replicates_with_dip(study: Study) -> list[int]:
     """The replicates whose DIP net is used: by a start, by its drawing alone, inside training, or in the timing."""
-    config = study.config
-    used = {cell.replicate for cell in study.cells if cell.model == DIP or needs_dip(cell.start)}
-    used |= {replicate for model, replicate in budgets(study) if config["models"][model].get("dip_passes")}
-    if config["timing"] and any(config["timing"]["passes"]):
-        used.add(timed(study)[0])
+    models = study.config["models"]
+    used = {cell.replicate for cell in drawn(study) if cell.model == DIP or needs_dip(cell.start)}
+    used |= {replicate for model, replicate in budgets(study) if models[model].get("dip_passes")}
     return sorted(used)
 
 
@@ -96,8 +102,10 @@ def plan(study: Study, machine: Machine) -> list[Planned]:
     jobs = [prepare_data(study), *fits(study), *trainings(study, machine), *references(study)]
     for cell in study.cells:
         jobs += [sample(study, machine, cell), evaluate(study, cell)]
+    jobs += starts(study)
     jobs += [*interpolations(study, machine), *timings(study, machine)]
     jobs += tables(study, jobs)
+    jobs.append(judgement(study, jobs))
     figures = report_plan.wanted(study)
     jobs += [
         Planned(
@@ -126,9 +134,10 @@ def kind_of(study: Study, job: Planned) -> list:
             images["dataset"],
             settings.get("backend"),
         )
-    elif job.stage in ("sample", "interpolate"):
+    elif job.stage in ("sample", "interpolate", "time_sampling"):
         model = settings.get("model") or settings["cell"]["model"]
-        of = (study.config["models"].get(model, {}).get("network", model), settings.get("backend"))
+        backend = "-".join(settings["backends"]) if "backends" in settings else settings.get("backend")
+        of = (study.config["models"].get(model, {}).get("network", model), backend)
     else:
         return [job.stage]
     return [job.stage, *of, images["image_size"], images["channels"]]
@@ -148,12 +157,15 @@ def prepare_data(study: Study) -> Planned:
 
 
 def fits(study: Study) -> Iterator[Planned]:
-    for replicate in replicates_with_dip(study):
-        folder = dip_of(replicate)
+    """DIP nets, each fitted to one image, or, where a start needs that, to many."""
+    many = sorted({cell.replicate for cell in drawn(study) if "dip-many" in needs(cell.start)})
+    wanted = [(dip_of(replicate), {"replicate": replicate}) for replicate in replicates_with_dip(study)]
+    wanted += [(many_of(replicate), {"replicate": replicate, "many": True}) for replicate in many]
+    for folder, settings in wanted:
         yield Planned(
             "fit_dip",
-            f"r{replicate}",
-            study.config["dip"] | {"replicate": replicate},
+            folder.removeprefix("dip/"),
+            study.config["dip"] | settings,
             {"data": data_of(study)},
             {
                 "weights": f"{folder}/weights.safetensors",
@@ -232,25 +244,65 @@ def references(study: Study) -> Iterator[Planned]:
 def sample(study: Study, machine: Machine, cell: Cell) -> Planned:
     family = DIP if cell.model == DIP else study.families[cell.model]
     settings = {"family": family, "cell": cell._asdict(), "n": study.config["sampling"]["n"]}
-    inputs, used = {}, [plugins.module_of("family", family)]
     settings["backend"] = machine.backend if family != "dcgan" else None
-    if family != "dcgan":
-        inputs["data"] = data_of(study)
-    if family != DIP:
+    used = (*modules_of(study, cell), *(machine.plugins(machine.backend) if cell.start is not None else ()))
+    asked = {claim.name: claim.digest for claim in study.claims if cell in claim.cells}
+    inputs, outputs = inputs_of(study, cell), {"samples": samples_of(cell)}
+    return Planned("sample", cell.path, settings, inputs, outputs, {"claims": asked}, plugins=used)
+
+
+def inputs_of(study: Study, cell: Cell) -> dict[str, str]:
+    """What a cell's images are drawn from: role -> path."""
+    inputs = {}
+    if cell.model == DIP or cell.start is not None:
+        inputs |= start_inputs(study, cell)
+    if cell.model != DIP:
         inputs["weights"] = f"{snapshot_of(cell.model, cell.replicate, cell.epochs)}/weights.safetensors"
-        used.append(plugins.module_of("network", study.config["models"][cell.model]["network"]))
-    if family == DIP or needs_dip(cell.start):
+    return inputs
+
+
+def start_inputs(study: Study, cell: Cell) -> dict[str, str]:
+    """What a cell's start, or the DIP net's drawing alone, is made from: role -> path."""
+    inputs = {"data": data_of(study)}
+    if cell.model == DIP or needs_dip(cell.start):
         inputs["dip"] = f"{dip_of(cell.replicate)}/weights.safetensors"
+    if "dip-many" in needs(cell.start):
+        inputs["dip-many"] = f"{many_of(cell.replicate)}/weights.safetensors"
+    if "gan" in needs(cell.start):
+        model, epochs = gan_of(study.config)
+        inputs["gan"] = f"{snapshot_of(model, cell.replicate, epochs)}/weights.safetensors"
+    return inputs
+
+
+def modules_of(study: Study, cell: Cell) -> list[str]:
+    """The modules that drawing a cell's images loads by name, but the backend's."""
+    family = DIP if cell.model == DIP else study.families[cell.model]
+    used = [plugins.module_of("family", family)]
+    if family != DIP:
+        used.append(plugins.module_of("network", study.config["models"][cell.model]["network"]))
+    if "gan" in needs(cell.start):
+        network = study.config["models"][gan_of(study.config)[0]]["network"]
+        used += [plugins.module_of("family", "dcgan"), plugins.module_of("network", network)]
     if cell.start is not None:
         used += [plugins.module_of("start", cell.start), plugins.module_of("sampler", cell.sampler)]
-        used += machine.plugins(machine.backend)
-    return Planned("sample", cell.path, settings, inputs, {"samples": samples_of(cell)}, plugins=tuple(used))
+    return used
 
 
 def evaluate(study: Study, cell: Cell) -> Planned:
     inputs = {"samples": samples_of(cell), "features": FEATURES, "nets": feature_nets(study)}
     device = {"device": study.config["device"]}
     return Planned("evaluate", cell.path, device, inputs, {"metrics": metrics_of(cell)})
+
+
+def starts(study: Study) -> Iterator[Planned]:
+    """What each start gives: of one cell of each start, as its model, sampler and evaluations do not matter."""
+    cells = {}
+    for cell in study.cells:
+        if cell.start is not None:
+            cells.setdefault((cell.replicate, cell.start, cell.passes, cell.steps), cell)
+    if cells:
+        inputs = {"samples": [samples_of(cell) for cell in cells.values()], "data": data_of(study)}
+        yield Planned("starts", "starts", {}, inputs, {"starts": STARTS, "spectra": SPECTRA})
 
 
 def interpolations(study: Study, machine: Machine) -> Iterator[Planned]:
@@ -269,45 +321,58 @@ def interpolations(study: Study, machine: Machine) -> Iterator[Planned]:
 
 
 def timings(study: Study, machine: Machine) -> Iterator[Planned]:
-    """One job a number of steps. K = 0: the DIP passes alone."""
-    timing = study.config["timing"]
-    if not timing:
-        return
-    replicate, epochs = timed(study)
-    network = study.config["models"][timing["model"]]["network"]
-    weights = f"{snapshot_of(timing['model'], replicate, epochs)}/weights.safetensors"
-    passes = any(timing["passes"])
-    starts = ["sampling.generators.unet", *(plugins.module_of("start", name) for name in ("noise", "dip"))]
-    backends = {batch: machine.backend if batch >= machine.many else machine.few for batch in timing["batches"]}
-    chain = [plugins.module_of("sampler", "ancestral"), plugins.module_of("network", network)]
-    chain += machine.plugins(*backends.values())
-    for steps in [0, *timing["steps"]] if passes else timing["steps"]:
-        settings = {"steps": steps, "replicate": replicate, "backends": list(backends.values())}
-        inputs = {"data": data_of(study)} | ({"dip": f"{dip_of(replicate)}/weights.safetensors"} if passes else {})
-        if steps:
-            settings["weights"] = study.config["training"]["weights"]
-            inputs["weights"] = weights
+    """One job a net, which measures all in turn."""
+    for model, parts in timing.measured(study).items():
+        asked, cells = study.config["timing"], [cell for part in parts.values() for cell in part]
+        backends = [machine.backend if batch >= machine.many else machine.few for batch in asked["batches"]]
+        settings = {"model": model, "batches": asked["batches"], "backends": backends, "rounds": asked["rounds"]}
+        used = dict.fromkeys(module for cell in cells for module in modules_of(study, cell))
         yield Planned(
             "time_sampling",
-            f"K{steps:04d}",
-            timing | settings,
-            inputs,
-            {"timing": f"timing/K{steps:04d}.csv"},
-            plugins=(*starts, *(chain if steps else ())),
+            model,
+            settings | {name: [cell._asdict() for cell in part] for name, part in parts.items()},
+            {role: path for cell in cells for role, path in inputs_of(study, cell).items()},
+            {"timing": f"timing/{model}.csv"},
+            plugins=(*used, *machine.plugins(*backends)),
         )
 
 
 def tables(study: Study, jobs: list[Planned]) -> Iterator[Planned]:
-    """Many small results to one table each."""
-    parts: dict[str, list[str]] = {"cells": [metrics_of(cell) for cell in study.cells]}
+    """Many small results to one table each. Cells have their seconds from the times."""
+    measured = [metrics_of(cell) for cell in study.cells]
+    with_chain = [metrics_of(cell) for cell in study.cells if cell.steps is not None]
+    parts: dict[str, list[str]] = {"timing": [job.outputs["timing"] for job in jobs if job.stage == "time_sampling"]}
+    parts |= {"cells": measured, "pseudo": measured, "noise": with_chain}
+    more: dict[str, tuple[dict, dict]] = {}  # a table's further settings and inputs
+    if parts["timing"]:
+        more = {"timing": ({"models": timing.same_nets(study)}, {}), "cells": ({}, {"timing": "tables/timing.csv"})}
     for (model, replicate), epochs in budgets(study).items():
         table = "gan_training" if study.families[model] == "dcgan" else "training"
         parts.setdefault(table, []).append(f"{snapshot_of(model, replicate, max(epochs))}/losses.csv")
     parts["interpolation"] = [f"interpolations/{path}.json" for path in study.interpolations]
-    parts["timing"] = [job.outputs["timing"] for job in jobs if job.stage == "time_sampling"]
     for table, inputs in parts.items():
         if inputs:
-            yield Planned("tables", table, {"table": table}, {"parts": inputs}, {"table": f"tables/{table}.csv"})
+            settings, others = more.get(table, ({}, {}))
+            output = {"table": f"tables/{table}.csv"}
+            yield Planned("tables", table, {"table": table} | settings, {"parts": inputs} | others, output)
+
+
+def judgement(study: Study, jobs: list[Planned]) -> Planned:
+    """The claims' verdicts, and every arm's difference to the starts that cost nothing."""
+    made = {path for job in jobs for path in job.outputs.values()}
+    wanted = ("cells", "pseudo", "noise", "timing", "interpolation")
+    metric = "fd_classifier" if study.labelled else "fid_inception"
+    return Planned(
+        "claims",
+        "claims",
+        {"rows": claims.asked(study.claims), "pairs": claims.pairs(study.cells, metric)},
+        {"tables": {name: f"tables/{name}.csv" for name in wanted if f"tables/{name}.csv" in made}},
+        {name: f"tables/{name}.csv" for name in JUDGED},
+        {
+            "samples": {cell.path: samples_of(cell) for claim in study.claims for cell in claim.cells},
+            "digests": {claim.name: claim.digest for claim in study.claims},
+        },
+    )
 
 
 def report(study: Study, jobs: list[Planned], figures: list) -> Planned:
@@ -320,6 +385,7 @@ def report(study: Study, jobs: list[Planned], figures: list) -> Planned:
             | {"title": wanted.title, "caption": wanted.caption, "alt": wanted.alt}
             for wanted in figures
         ],
+        "order": list(study.experiments),  # a mapping's own is lost in a job file
         "experiments": {
             part.name: {"title": part.title, "cells": [cell.path for cell in part.cells], "show": part.show}
             for part in study.experiments.values()

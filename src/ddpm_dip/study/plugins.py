@@ -19,7 +19,9 @@ KINDS = {  # kind -> the folder of its files, and the functions or constants tha
     "dataset": ("data", ("load",)),
     "figure": ("report/figures", ("wanted", "draw")),
 }
-NEEDS = ("dip",)  # what a start may ask for
+DIP_NETS = ("dip", "dip-many", "dip-untrained")  # fitted to one image, to many, to none
+NEEDS = (*DIP_NETS, "gan", "labels", "covariance")  # what a start may ask for
+SPACINGS = ("even", "log-snr")  # of a sampler's timesteps
 
 
 @cache
@@ -57,6 +59,11 @@ def defined(path: Path) -> dict[str, ast.AST]:
     return found
 
 
+def defines(kind: str, name: str, what: str) -> bool:
+    """Whether a plug-in's file defines or imports this."""
+    return what in defined(file_of(kind, name))
+
+
 def constant(kind: str, name: str, key: str, default: object = None) -> object:
     """A literal constant of a plug-in's file. Raises UserError, naming the file, where it is there and not literal."""
     found = literal(file_of(kind, name), key)
@@ -92,6 +99,10 @@ def problem(kind: str, name: str) -> str | None:
             needs = constant(kind, name, "NEEDS", ())
             if not isinstance(needs, tuple) or not set(needs) <= set(NEEDS):
                 return f"{path}: NEEDS is {needs!r}; it must be a tuple of {', '.join(map(repr, NEEDS))}"
+            if len(nets := [need for need in needs if need in DIP_NETS]) > 1:
+                return f"{path}: NEEDS has {' and '.join(map(repr, nets))}; a start has one DIP net"
+        if kind == "sampler" and (spacing := constant(kind, name, "SPACING", "even")) not in SPACINGS:
+            return f"{path}: SPACING is {spacing!r}; {nearest(spacing, SPACINGS)}"
     except UserError as error:
         return str(error)
     return None

@@ -66,10 +66,13 @@ def resolve(cells: list[Cell], asked: dict | None, key: str) -> dict[str, dict]:
                 if axis not in AXES or axis in NEVER_A_ROLE:
                     why = "replicates become bands" if axis in NEVER_A_ROLE else "unknown axis"
                     raise UserError(f"{key}.{kind}.{role}: {axis!r}: {why}; {nearest(axis, AXES)}")
+        if not any(roles[role] for role in kinds[kind]):
+            roles |= {role: list(axes) for role, axes in plugins.constant("figure", kind, "DEFAULTS", {}).items()}
         given = [axis for role in kinds[kind] for axis in roles[role]]
         if twice := [axis for axis in given if given.count(axis) > 1]:
             raise UserError(f"{key}.{kind}: {twice[0]} has two roles")
-        if kinds[kind] and (lost := unexplained(cells, given)):  # one without roles has a figure a cell
+        along = plugins.constant("figure", kind, "ALONG", ())
+        if kinds[kind] and (lost := unexplained(cells, [*given, *along])):  # one without roles has a figure a cell
             raise UserError(
                 f"{key}.{kind}: {lost[0]} varies and has no role: give it one of {', '.join(kinds[kind])}, or one value"
             )

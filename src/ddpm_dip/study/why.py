@@ -107,6 +107,8 @@ def work(found: dict[tuple[str, str], Entry], entry: Entry) -> tuple[int, str]:
         lower = entry.planned.hints.get("build_on")
         below = found["train", lower.removeprefix("models/")].content["settings"]["epochs"] if lower else 0
         return settings["epochs"] - below, "epochs"
+    if entry.planned.stage == "time_sampling":
+        return settings["rounds"], "rounds"
     return 1, "jobs"
 
 

@@ -1,8 +1,9 @@
 """The kinds of figures, each a file here that is found by its name: `gan_loss.py` is the kind `gan-loss`.
 
 A kind that an experiment can `show` defines `ROLES`, a literal tuple of what an axis can be in it, and `OPTIONS`, a
-literal tuple of its other options; either may be empty. A kind that belongs to no experiment has no `OPTIONS`. Each
-kind defines two functions:
+literal tuple of its other options; either may be empty. It may have two more literals: `DEFAULTS`, role -> axes, for
+where an experiment names no role, and `ALONG`, the axes that it tells without a role. A kind that belongs to no
+experiment has no `OPTIONS`. Each kind defines two functions:
 
 `wanted(study)` yields a `plan.Wanted` for each figure of that kind that the study is to have.
 

@@ -3,12 +3,12 @@
 A series to which the axis does not apply, or that has a single place on it, is a horizontal line to compare with.
 """
 
+import math
 from collections.abc import Iterator
 
 from ...evaluation.metrics import METRICS
-from ...jobs.errors import UserError, nearest
 from .. import labels
-from ..plan import CELLS_TABLES, Wanted, file_name, section, showing
+from ..plan import CELLS_TABLES, Wanted, file_name, has_distance, known_option, section, showing
 
 ROLES = ("x", "line", "panel")
 OPTIONS = ("metric",)
@@ -29,18 +29,16 @@ def metrics(options: dict) -> list[str]:
 def wanted(study) -> Iterator[Wanted]:
     for part, roles in showing(study, "curves"):
         asked = metrics(roles)
-        unmeasured = not study.labelled and study.config["metrics"]["fid_inception"] is False
-        if unmeasured and asked == [DISTANCE]:
+        if asked == [DISTANCE] and not has_distance(study):
             continue
-        if wrong := [metric for metric in asked if metric not in (DISTANCE, *METRICS)]:
-            known_words = nearest(wrong[0], [DISTANCE, *METRICS])
-            key = f"experiments.{part.name}.show.curves.metric"
-            raise UserError(f"config: {key}: {wrong[0]!r} is unknown; {known_words}")
+        for metric in asked:
+            known_option(part, "curves", "metric", metric, [DISTANCE, *METRICS])
         along, shown = labels.told(roles["x"]), " and ".join(asked).replace("_", " ")
         names = {DISTANCE: "distance to held-out real images", "tone_sd": TONE}
         what = ", and ".join(names.get(TITLES.get(metric, metric), names.get(metric, metric)) for metric in asked)
         caption = f"{what[0].upper()}{what[1:]}, against {along}. Dotted: the floor. "
-        caption += "A panel with a wide range has a logarithmic axis."
+        caption += "A panel with a wide range has a logarithmic axis, which is linear around zero where an estimate is "
+        caption += "near or below it: without bias, a distance of zero is estimated as below it half of the time."
         if len(study.config["seeds"]["replicates"]) > 1:
             caption += " Lines are means over replicates, bands reach from the lowest to the highest."
         yield Wanted(
@@ -63,6 +61,7 @@ def draw(inputs: dict, options: dict):
     shown = list(measured(rows, metrics(options), tables.distance(table)))
     if not shown:
         return canvas.nothing("nothing to draw: no distance was measured here")
+    rows = [row | {metric: labels.value(row, metric) for metric in shown} for row in rows]
     rows = [row for row in rows if any(known(row[metric]) for metric in shown)]
     x, line, panel = (list(options.get(role) or []) for role in ROLES)
     panels = labels.panels(rows, panel, x)
@@ -82,13 +81,13 @@ def draw(inputs: dict, options: dict):
                 draw_series(axis, part, metric, x, line, places, longest, styles[name], handles)
             levels = sorted(cell[f"{metric}_floor"] for cell in cells if known(cell.get(f"{metric}_floor")))
             floor = levels[len(levels) // 2] if levels else None
-            canvas.distance_axis(axis, [cell[metric] for cell in cells], floor, log)
+            note = canvas.distance_axis(axis, [cell[metric] for cell in cells], floor, log)
             if floor is not None:
                 handles["floor: real against real, same n"] = axis.axhline(floor, color="black", ls=":", lw=1.6)
             canvas.along(axis, x, places, log)
             words = [labels.words(panel, panels[key][0]), TITLES.get(metric) if len(shown) > 1 else None]
             axis.set_title(", ".join([*filter(None, words), labels.DISPLAY_LABELS[display]]))
-            axis.set_ylabel(labels.metric_title(metric))
+            axis.set_ylabel(labels.metric_title(metric) + note)
     canvas.legend(fig, handles)
     what = ", and ".join(TITLES.get(metric, metric.replace("_", " ")) for metric in shown)
     what = what.replace("distance", "distance to real images (lower is better)")
@@ -104,10 +103,14 @@ def known(value: float | None) -> bool:
     return value is not None and value == value
 
 
+def infinite(value: float | None) -> bool:
+    return value is not None and math.isinf(value)
+
+
 def measured(rows: list[dict], asked: list[str], judged_by: str) -> Iterator[str]:
     """The columns to show: those asked for that have a value in some row."""
     for column in dict.fromkeys(judged_by if metric in (DISTANCE, "fd_classifier") else metric for metric in asked):
-        if any(known(row.get(column)) for row in rows):
+        if any(known(row.get(column)) for row in rows):  # with none, nothing is known of a divergence either
             yield column
 
 
@@ -117,14 +120,13 @@ def draw_series(axis, cells, metric, x, line, places, longest, style, handles) -
 
     at = labels.grouped(cells, x)
     on_curve = {key: part for key, part in at.items() if key in places}
+    if any(infinite(cell[metric]) for cell in cells):
+        handles[canvas.DIVERGED] = canvas.diverged_mark()
     if len(on_curve) > 1 or longest <= 1:
-        bands = [canvas.mean_and_band([cell[metric] for cell in part]) for part in on_curve.values()]
-        if bands:
-            xs, (middle, low, high) = [places[key] for key in on_curve], zip(*bands, strict=True)
+        if on_curve:
+            groups = [[cell[metric] for cell in part] for part in on_curve.values()]
             name = labels.words(line, cells[0]) or labels.arm(next(iter(on_curve.values()))[0])
-            (handles[name],) = axis.plot(xs, middle, **style, ms=6, mec="white", mew=0.6, lw=1.8)
-            if low != high:
-                axis.fill_between(xs, low, high, color=style["color"], alpha=0.18, lw=0)
+            handles[name] = canvas.replicates(axis, [places[key] for key in on_curve], groups, **style)
         at = {key: part for key, part in at.items() if key not in places}
     for key, part in at.items():
         middle, low, high = canvas.mean_and_band([cell[metric] for cell in part])
@@ -133,6 +135,8 @@ def draw_series(axis, cells, metric, x, line, places, longest, style, handles) -
             name += f", {labels.words(x, part[0])}"
         elif part[0]["start"] is None:
             name += " (no chain)"
+        if lost := sum(infinite(cell[metric]) for cell in part):
+            name += f": {lost} of {len(part)} diverged"
         colour = style["color"] if line else labels.arm_colour(labels.arm_of(part[0]))
         handles[name] = axis.axhline(middle, color=colour, ls="-.", lw=1.4)
         if low != high:

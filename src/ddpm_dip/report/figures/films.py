@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 
 from ...evaluation.displays import DISPLAYS
-from ...jobs.errors import UserError, nearest
 from ...study.plan import samples_of
 from .. import labels
-from ..plan import Wanted, file_name, section, showing
+from ..plan import Wanted, file_name, known_option, section, showing
 
 ROLES = ()  # a film a cell, named by all that varies
 OPTIONS = ("display",)
@@ -15,9 +14,7 @@ OPTIONS = ("display",)
 def wanted(study) -> Iterator[Wanted]:
     for part, roles in showing(study, "films"):
         display = roles.get("display") or "minmax"
-        if display not in DISPLAYS:
-            key = f"experiments.{part.name}.show.films.display"
-            raise UserError(f"config: {key}: {display!r} is unknown; {nearest(str(display), DISPLAYS)}")
+        known_option(part, "films", "display", display, list(DISPLAYS))
         lowest = min(cell.replicate for cell in part.cells)
         chains = [cell for cell in part.cells if cell.start is not None and cell.replicate == lowest]
         vary = [axis for axis in labels.AXES if axis != "model" and len({getattr(cell, axis) for cell in chains}) > 1]

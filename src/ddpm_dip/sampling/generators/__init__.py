@@ -7,10 +7,11 @@ to its cells beside `model` and `replicate`:
 
 and has one function
 
-    build(cell, *, weights, dip, train, backend, threads, batch) -> Generator
+    build(cell, *, weights, dip, gan, train, labels, backend, threads, batch) -> Generator
 
 cell: {axis: value or None}, one of `study.cells`; its replicate is the seed of all noise. weights: those of the model.
-dip: those of the fitted DIP net, None where the cell needs none. train: the training images (N, C, H, W) uint8.
+dip: those of the fitted DIP net, gan: those of a start's DCGAN; None where the cell needs none. train: the training
+images (N, C, H, W) uint8, labels: theirs (N,), None where there are none.
 backend: a key of `backends.BACKENDS`. batch: the largest number of images drawn at once. Raises UserError where these
 do not fit together.
 """
@@ -57,7 +58,8 @@ class Generator(NamedTuple):
 
     draw(indices, callback): raw images (len(indices), C, H, W) float32 on the CPU. callback(t, x) is called with each
     state x of the chain, where it is, before its step. timesteps: the chain's, [] where the family has none. network:
-    its name. backend: what computes it, None where that is always PyTorch on the CPU.
+    its name. backend: what computes it, None where that is always PyTorch on the CPU. start(indices): the chain's first
+    state alone, on the CPU; None where the family has no chain.
     """
 
     draw: Callable[[Sequence[int], Callable[[int, Tensor], None]], Tensor]
@@ -65,6 +67,7 @@ class Generator(NamedTuple):
     image_shape: tuple[int, int, int]
     network: str
     backend: str | None
+    start: Callable[[Sequence[int]], Tensor] | None = None
 
 
 def find(family: str) -> ModuleType:
@@ -84,8 +87,9 @@ def build(
     backend: str,
     threads: int,
     batch: int,
+    gan: Weights | None = None,
+    labels: np.ndarray | None = None,
 ) -> Generator:
     """The generator of a cell of `family`, with the arguments described above."""
-    return find(family).build(
-        cell, weights=weights, dip=dip, train=train, backend=backend, threads=threads, batch=batch
-    )
+    given = {"weights": weights, "dip": dip, "gan": gan, "train": train, "labels": labels}
+    return find(family).build(cell, **given, backend=backend, threads=threads, batch=batch)

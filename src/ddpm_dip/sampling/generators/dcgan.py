@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,11 +33,7 @@ def build(
     cell: dict[str, object],
     *,
     weights: Weights | None,
-    dip: None,
-    train: np.ndarray | None,
-    backend: str | None,
-    threads: int,
-    batch: int,
+    **others: object,
 ) -> Generator:
     """The generator of a cell of the family `dcgan`, as the package describes it."""
     if weights is None:

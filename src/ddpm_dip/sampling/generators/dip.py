@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...jobs.errors import UserError
 from ...models import build_dip
-from ...models.dip import SIZE
+from ...models.dip import SIZE, seeded_dip
 from ...models.dip_pass import dip_pass
 from .. import backends
 from ..noise import keyed_noise
@@ -31,7 +31,14 @@ def ready(weights: Weights, channels: int, backend: str, threads: int, batch: in
     net.load_state_dict(weights.tensors)
     if own_backend(backend) == "torch":
         return backends.one_by_one(net)
-    return backends.openvino(net, (torch.zeros(batch, channels, SIZE, SIZE),), threads)
+    compiled = backends.openvino(net, (torch.zeros(batch, channels, SIZE, SIZE),), threads)
+    return lambda x: torch.cat([compiled(part) for part in x.split(batch)])
+
+
+def untrained(replicate: int, channels: int) -> Weights:
+    """A DIP net as it is before it is fitted, of the replicate's random weights."""
+    header = {"network": "dip", "image_channels": str(channels)}
+    return Weights("the untrained DIP net", seeded_dip(channels, replicate).state_dict(), header)
 
 
 def own_backend(backend: str) -> str:
@@ -43,12 +50,12 @@ def own_backend(backend: str) -> str:
 def build(
     cell: dict[str, object],
     *,
-    weights: None,
     dip: Weights | None,
     train: np.ndarray,
     backend: str,
     threads: int,
     batch: int,
+    **others: None,
 ) -> Generator:
     """The generator of a cell of the family `dip`, as the package describes it."""
     shape, passes = train.shape[1:], cell["passes"]

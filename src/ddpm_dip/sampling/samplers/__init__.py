@@ -6,8 +6,9 @@ A module says how one step is made, and `chain.py` runs its steps on any decreas
     HAS_MEMORY = False    whether a step uses the x_0 that the step before predicted
     coefficients(timesteps, schedule) -> a NamedTuple of float64 tensors (len(timesteps),), one row a step
     step(x, predicted_noise, x_0_before, noise, row, clip_x0) -> (x at the next timestep, x_0 for the next step)
+    SPACING = "even"      how `nfe` of the timesteps are chosen, a key of `models.schedule.SPACINGS`; may be left out
 
-The two constants are literals, so that they can be read without importing the module. x, predicted_noise, x_0_before
+The constants are literals, so that they can be read without importing the module. x, predicted_noise, x_0_before
 and noise are (N, C, H, W); x_0_before is zeros at first, and None where the sampler has no memory (its step then
 returns None for it, too); noise is N(0, 1), and None where none is added; row is the NamedTuple of one step, of floats
 or of tensors of one value; clip_x0 clamps the predicted x_0 to [-1, 1]. The last step of a chain goes to x_0, that is
@@ -42,6 +43,19 @@ def find(name: str) -> ModuleType:
     if missing:
         raise UserError(f"{module.__file__}: has no {', '.join(missing)}; samplers/__init__.py says what a sampler has")
     return module
+
+
+def timesteps(sampler: ModuleType, nfe: int, of: int) -> list[int]:
+    """The `nfe` of the last `of` timesteps at which a sampler's module evaluates the net, decreasing.
+
+    Raises UserError where its SPACING is unknown, and ValueError where nfe is not from 0 to `of`.
+    """
+    from ...models.schedule import SPACINGS
+
+    spacing = getattr(sampler, "SPACING", "even")
+    if spacing not in SPACINGS:
+        raise UserError(f"{sampler.__file__}: SPACING is {spacing!r}; known are {', '.join(SPACINGS)}")
+    return SPACINGS[spacing](nfe, of)
 
 
 def run(

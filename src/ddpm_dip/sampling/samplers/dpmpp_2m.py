@@ -2,8 +2,9 @@
 
 With alpha = sqrt(alphas_cumprod), sigma = sqrt(1 - alphas_cumprod) and lambda = log(alpha / sigma), a step's size is
 h = lambda_next - lambda. The first step is of first order, as there is none before it; so is the last, whose h is
-infinite. On few timesteps that are even in t, the step that reaches t = 0 is much larger in lambda than the one before
-it, and extrapolates far (r is about 0.2).
+infinite. Timesteps are even in lambda (Lu et al. 2022, "DPM-Solver", section 3.4): on
+few that are even in t, the step that reaches t = 0 is much larger in lambda than the one before it, and extrapolates
+far (r is about 0.2).
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from ...models.schedule import Schedule
 
 ADDS_NOISE = False
 HAS_MEMORY = True
+SPACING = "log-snr"
 
 
 class Coefficients(NamedTuple):

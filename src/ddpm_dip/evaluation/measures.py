@@ -1,0 +1,12 @@
+"""What a claim may be about: each measure's name, and whether lower is better. Light: no torch."""
+
+from .metrics import METRICS
+
+OF_NOISE = {"noise_path": True}  # the mean over the chain's states of the noise left in them, of noise.csv
+OF_TIMING = {"seconds": True}  # an image, the start included, of timing.csv
+OF_INTERPOLATION = {"path_ratio": True, "largest_share": True}  # of the images between two latents
+MEASURES: dict[str, bool] = {
+    name: metric.lower_is_better for name, metric in METRICS.items() if metric.lower_is_better is not None
+}
+MEASURES |= OF_NOISE | OF_TIMING | OF_INTERPOLATION
+CONFIRMED_BY = {"fd_classifier": {"energy": "energy_classifier", "classifier_2": "fd_classifier_2"}}

@@ -1,0 +1,335 @@
+"""Claims: statements with their contrast, margin and metric, fixed in the configuration before numbers exist.
+
+    claims:
+      A4: { better: { start: dip }, than: { start: noise }, at: { model: hw4-sees, steps: [200, 500] } }
+      fast: { as-good-as: { steps: 1000 }, is: { nfe: 10, sampler: ddim }, at: { model: hw4-sees }, margin: 0.5 }
+      A5: { saves-steps: { start: dip }, against: { steps: 1000 }, at: { model: hw4, steps: [100, 300] }, margin: 0.5 }
+
+Each of the two sides is a grid laid over `at`. A list on a side is pooled, one in `at` is a stratum each, and models in
+`at` are a row each.
+"""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..evaluation.displays import DISPLAYS
+from ..evaluation.measures import MEASURES, OF_INTERPOLATION, OF_TIMING
+from ..jobs.errors import UserError, nearest
+from ..report import labels
+from . import grid
+from .axes import AXES, Cell
+from .grid import as_list
+
+KINDS = {"better": "than", "as-good-as": "is", "saves-steps": "against"}  # a claim's kind -> the key of its other side
+OPTIONS = ("statement", "at", "margin", "metric", "display", "exploratory")
+COUNTED = ("nfe", "steps")  # what a saving is counted in
+WAY = {"noise": ["shared", "independent"], "path": ["linear", "spherical"]}  # axes of ways between latents
+
+
+class Stratum(NamedTuple):
+    """Cells that are compared with each other: those of each side by replicate. at: the stratum's values, by axis.
+
+    For a metric of interpolations, a cell is {key of a way: value} instead.
+    """
+
+    at: dict
+    a: dict[int, list]
+    b: dict[int, list]
+
+
+class Claim(NamedTuple):
+    """A claim, checked.
+
+    kind: a key of KINDS; a, b: the side that is to be better and the reference, as they are given; counted: what a
+    saving is counted in, a key of COUNTED; rows: model -> strata, in the order of `at`, none where the study leaves a
+    model out; digest: of all that its verdict goes by; not_asked: why it has no rows.
+    """
+
+    name: str
+    statement: str
+    kind: str
+    a: dict
+    b: dict
+    at: dict
+    margin: float
+    metric: str
+    display: str
+    exploratory: bool
+    counted: str | None
+    rows: dict[str, list[Stratum]]
+    digest: str
+    not_asked: str = ""
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every cell that it needs."""
+        if self.metric in OF_INTERPOLATION:
+            return []
+        sides = [side for strata in self.rows.values() for stratum in strata for side in (stratum.a, stratum.b)]
+        return list(dict.fromkeys(cell for side in sides for cells in side.values() for cell in cells))
+
+
+def digest(claim: dict) -> str:
+    """Of what a claim's verdict goes by: all but its words and whether it is exploratory."""
+    content = {key: value for key, value in claim.items() if key not in ("statement", "exploratory")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read(config: dict, labelled: bool, left_out: set[str]) -> list[Claim]:
+    """The claims of a configuration, in its order.
+
+    left_out: models that an overlay set to null. A claim about one is not asked, nor one about an epoch budget that is
+    not there. Raises UserError, naming the key, for what is wrong in one.
+    """
+    return [claim(config, name, given, labelled, left_out) for name, given in config["claims"].items()]
+
+
+def claim(config: dict, name: str, given: dict, labelled: bool, left_out: set[str]) -> Claim:
+    key = f"claims.{name}"
+    kind, first, second = sides(key, given)
+    # in the axes' order: how a configuration was merged is no part of a claim
+    first, second, at = (
+        {axis: side[axis] for axis in (*AXES, *WAY) if axis in side} for side in (first, second, given.get("at", {}))
+    )
+    a, b = (second, first) if kind == "as-good-as" else (first, second)
+    metric = given.get("metric", "fd_classifier" if labelled else "fid_inception")
+    if metric not in MEASURES:
+        raise UserError(f"{key}.metric: {metric!r} is unknown; {nearest(metric, MEASURES)}")
+    display = given.get("display", "clamp")
+    if display not in DISPLAYS:
+        raise UserError(f"{key}.display: {display!r} is unknown; {nearest(display, DISPLAYS)}")
+    margin = margin_of(key, kind, given)
+    words = given.get("statement", "")
+    named = [model for side in (a, b) for model in as_list(side.get("model", at.get("model")))]
+    if None in named:
+        raise UserError(f"{key}.at: model is missing; {nearest('', grid.choices(config)['model'])}")
+    gone = [model for model in named if model in left_out]
+    counted = None if kind != "saves-steps" else counted_axis(key, at)
+    made = Claim(
+        name,
+        words,
+        kind,
+        a,
+        b,
+        at,
+        margin,
+        metric,
+        display,
+        given.get("exploratory", False),
+        counted,
+        {},
+        digest(given),
+    )
+    why = f"the study leaves out the model {gone[0]}" if gone else ""
+    why = why or untrained(config, [at | side for side in (a, b)])
+    if metric in OF_TIMING and not config["timing"]:
+        why = why or "the study times nothing"
+    if metric in OF_INTERPOLATION and not config["experiments"].get("interpolation"):
+        why = why or "the study has no interpolation"
+    if why:
+        return made._replace(not_asked=why)
+    return made._replace(rows=rows(config, key, made))
+
+
+def untrained(config: dict, sides: list[dict]) -> str:
+    """Why a side asks for an epoch budget that the study does not have; "" where none does."""
+    for side in sides:
+        for model, epochs in itertools.product(as_list(side["model"]), as_list(side.get("epochs", "all"))):
+            if model in config["models"] and epochs != "all" and epochs not in config["models"][model]["epochs"]:
+                return f"the study does not train {model} for {epochs} epochs"
+    return ""
+
+
+def sides(key: str, given: dict) -> tuple[str, dict, dict]:
+    """A claim's kind and its two sides in the order of its keys."""
+    found = [kind for kind in KINDS if kind in given]
+    if len(found) != 1:
+        raise UserError(f"{key}: it needs one of {', '.join(KINDS)}" + f", not {' and '.join(found)}" * bool(found))
+    kind, other = found[0], KINDS[found[0]]
+    known = [kind, other, *OPTIONS]
+    if unknown := [name for name in given if name not in known]:
+        raise UserError(f"{key}: unknown key {unknown[0]!r}; {nearest(unknown[0], known)}")
+    if other not in given:
+        raise UserError(f"{key}: {kind} needs {other}, the side that it is compared with: {other}: {{ start: noise }}")
+    for name in (kind, other, "at"):
+        if not isinstance(given.get(name, {}), dict):
+            raise UserError(f"{key}.{name} is {given[name]!r}; it must be a mapping from axes to values")
+    for name, right, what in (("statement", str, "text"), ("exploratory", bool, "true or false")):
+        if name in given and not isinstance(given[name], right):
+            raise UserError(f"{key}.{name} is {given[name]!r}; it must be {what}")
+    return kind, given[kind], given[other]
+
+
+def grids(given: dict, of_ways: bool) -> Iterator[tuple[str, dict]]:
+    """A claim's two sides and `at`, each with its key, without what is no axis of a cell."""
+    kind = next(kind for kind in KINDS if kind in given)
+    for name in (kind, KINDS[kind], "at"):
+        yield name, {axis: value for axis, value in given.get(name, {}).items() if not (of_ways and axis in WAY)}
+
+
+def margin_of(key: str, kind: str, given: dict) -> float:
+    margin = given.get("margin", 0)
+    if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin < float("inf"):
+        raise UserError(f"{key}.margin is {margin!r}; it must be a number, 0.5 for half of the reference's distance")
+    if kind == "better" and margin:
+        raise UserError(f"{key}.margin is {margin}; `better` takes none: leave it out, or ask for as-good-as")
+    if kind != "better" and not margin:
+        raise UserError(f"{key}.margin: {kind} needs a margin above 0: how much worse still counts as as good")
+    return float(margin)
+
+
+def counted_axis(key: str, at: dict) -> str:
+    lists = [axis for axis in COUNTED if isinstance(at.get(axis), list)]
+    if len(lists) != 1:
+        raise UserError(f"{key}.at: saves-steps needs the counts to try as a list: steps: [...] or nfe: [...]")
+    return lists[0]
+
+
+def rows(config: dict, key: str, made: Claim) -> dict[str, list[Stratum]]:
+    """Model -> strata. Raises UserError for a side that has no cells, and for counts that are no saving."""
+    of_ways = made.metric in OF_INTERPOLATION
+    find = ways if of_ways else cells
+    for name, allowed in WAY.items() if of_ways else ():
+        for side in (made.a, made.b, made.at):
+            if wrong := [value for value in as_list(side.get(name, [])) if value not in allowed]:
+                raise UserError(f"{key}: {name} {wrong[0]!r} is unknown; {nearest(wrong[0], allowed)}")
+    found: dict[str, list[Stratum]] = {}
+    for values in itertools.product(*map(as_list, made.at.values())):
+        point = dict(zip(made.at, values, strict=True))
+        of_reference = {axis: value for axis, value in point.items() if axis != made.counted}
+        a, b = find(config, key, point | made.a), find(config, key, of_reference | made.b)
+        if a == b and not of_ways:
+            raise UserError(f"{key}: both sides are the same cells; name what tells them apart")
+        model = " / ".join(dict.fromkeys(" + ".join(map(str, as_list((point | s)["model"]))) for s in (made.a, made.b)))
+        at = {axis: value for axis, value in point.items() if axis not in ("model", "replicate")}
+        found.setdefault(model, []).append(Stratum(at, a, b))
+    if made.counted:
+        found = {model: sorted(strata, key=lambda s: s.at[made.counted]) for model, strata in found.items()}
+        for strata in found.values():
+            check_saving(key, made, strata)
+    return {model: merged(strata) for model, strata in found.items()}
+
+
+def cells(config: dict, key: str, asked: dict) -> dict[int, list[Cell]]:
+    found: dict[int, list[Cell]] = {}
+    for cell in grid.expand(config, asked, key):
+        found.setdefault(cell.replicate, []).append(cell)
+    return found
+
+
+def ways(config: dict, key: str, asked: dict) -> dict[int, list[dict]]:
+    """Replicate -> the ways between latents that are meant, as mappings of what is said of them."""
+    models = config["experiments"]["interpolation"]["models"]
+    if missing := [model for model in as_list(asked["model"]) if model not in models]:
+        raise UserError(f"{key}: {missing[0]!r} is not among experiments.interpolation.models ({', '.join(models)})")
+    said = {name: value for name, value in asked.items() if name != "replicate"}
+    replicates = as_list(asked.get("replicate", config["seeds"]["replicates"]))
+    return {replicate: [said] for replicate in replicates}
+
+
+def check_saving(key: str, made: Claim, strata: list[Stratum]) -> None:
+    reference = {cell.nfe for cells in strata[0].b.values() for cell in cells}
+    if len(reference) != 1 or None in reference:
+        raise UserError(f"{key}.against: a saving is counted from one reference with a chain, such as steps: 1000")
+    most = max(reference)
+    if wrong := [stratum.at[made.counted] for stratum in strata if stratum.at[made.counted] >= most]:
+        raise UserError(f"{key}.at.{made.counted}: {wrong[0]} is no saving against {most}; give counts below it")
+    if twice := [axis for axis in made.at if axis not in ("model", "replicate", made.counted) and
+                 isinstance(made.at[axis], list)]:  # fmt: skip
+        raise UserError(f"{key}.at.{twice[0]} is a list; saves-steps takes one, of {made.counted}")
+
+
+def merged(strata: list[Stratum]) -> list[Stratum]:
+    """Strata that differ in their replicates alone, as one."""
+    found: list[Stratum] = []
+    for stratum in strata:
+        same = next((each for each in found if each.at == stratum.at), None)
+        if same is None:
+            found.append(stratum)
+            continue
+        for mine, other in ((same.a, stratum.a), (same.b, stratum.b)):
+            for replicate, more in other.items():
+                mine[replicate] = list(dict.fromkeys([*mine.get(replicate, []), *more]))
+    return found
+
+
+def contrast(made: Claim) -> str:
+    """What is compared with what, in words as a grid spells it."""
+    joint = {"better": "better than", "as-good-as": "as good as", "saves-steps": "saves steps against"}[made.kind]
+    text = f"{spelled(made.a)} {joint} {spelled(made.b)}"
+    at = {axis: value for axis, value in made.at.items() if axis != "model"}
+    return text + (f", at {spelled(at)}" if at else "")
+
+
+def spelled(values: dict) -> str:
+    parts = [f"{axis} {', '.join(map(plain, as_list(value)))}" for axis, value in values.items()]
+    return "; ".join(parts) or "the usual"
+
+
+def plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def asked(claims: list[Claim]) -> list[dict]:
+    """What `evaluation.verdicts.judge` takes: a mapping a claim and model, cells by their paths."""
+    found = []
+    for made in claims:
+        shared = {"claim": made.name, "statement": made.statement or contrast(made), "contrast": contrast(made)}
+        shared |= {
+            name: getattr(made, name) for name in ("kind", "metric", "display", "margin", "exploratory", "counted")
+        }
+        shared |= {"arm": arm_of(made), "not_asked": made.not_asked}
+        for model, strata in made.rows.items() or [("", [])]:
+            of_reference = strata[0].b.values() if made.counted and strata else ()
+            reference = max((cell.nfe for cells in of_reference for cell in cells), default=0)
+            found.append(
+                shared | {"model": model, "reference_nfe": reference, "strata": [by_path(each) for each in strata]}
+            )
+    return found
+
+
+def arm_of(made: Claim) -> str:
+    """The side that is judged, in words: its arm, where all of its cells have one."""
+    arms = {labels.arm(cell._asdict()) for strata in made.rows.values() for s in strata for cells in s.a.values()
+            for cell in cells if isinstance(cell, Cell)}  # fmt: skip
+    return arms.pop() if len(arms) == 1 else spelled(made.a)
+
+
+def by_path(stratum: Stratum) -> dict:
+    def paths(side: dict[int, list]) -> dict[str, list]:
+        return {
+            str(rep): [each.path if isinstance(each, Cell) else each for each in cells] for rep, cells in side.items()
+        }
+
+    return {"at": stratum.at, "a": paths(stratum.a), "b": paths(stratum.b)}
+
+
+def pairs(cells: list[Cell], metric: str) -> list[dict]:
+    """Each arm with the starts noise and gaussian, as `evaluation.verdicts.differences` takes them.
+
+    An arm is compared with the start at its own sampler, K and evaluations; where noise was not run there, with the
+    ancestral chain of all evaluations from noise at the same K.
+    """
+    arms: dict[Cell, dict[int, str]] = {}
+    for cell in cells:
+        if cell.start is not None:
+            arms.setdefault(cell._replace(replicate=None), {})[cell.replicate] = cell.path
+    found = []
+    for arm in arms:
+        whole = arm._replace(start="noise", passes=None, sampler="ancestral", nfe=arm.steps)
+        rivals = {"noise": [arm._replace(start="noise", passes=None), whole, whole._replace(clip_x0=False)]}
+        rivals["gaussian"] = [arm._replace(start="gaussian", passes=None)]
+        for against, likes in rivals.items():
+            other = next((each for each in likes if each in arms and each != arm), None)
+            if other is None or arm.start == against and other.start == against and other.sampler == arm.sampler:
+                continue
+            axes = {axis: value for axis, value in arm._asdict().items() if axis != "replicate"}
+            a, b = ({str(rep): [path] for rep, path in arms[side].items()} for side in (arm, other))
+            found += [
+                {"axes": axes, "against": against, "metric": metric, "display": display, "a": a, "b": b}
+                for display in DISPLAYS
+            ]
+    return found

@@ -1,0 +1,230 @@
+"""Claims: their grammar, the cells that they ask for, the mistakes that are named, and what is recorded of them."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from test_study import DEFAULT, ROOT, laid_over
+
+from ddpm_dip import study
+from ddpm_dip.evaluation.measures import MEASURES
+from ddpm_dip.jobs.errors import UserError
+from ddpm_dip.report import claims as told
+from ddpm_dip.stages.claims import changed
+from ddpm_dip.study import claims, plan
+
+AT = {"model": "hw4-sees", "steps": [200, 500]}
+BETTER = {"better": {"start": "dip"}, "than": {"start": "noise"}, "at": AT}
+SAVES = {"saves-steps": {"start": "dip"}, "against": {"steps": 1000}, "at": AT | {"steps": [100, 300]}, "margin": 0.5}
+AS_GOOD = {
+    "as-good-as": {"steps": 1000},
+    "is": {"sampler": "ddim", "nfe": 10},
+    "at": {"model": "hw4-sees"},
+    "margin": 1,
+}
+
+
+def asked(overlay=None, base=DEFAULT, **given):
+    """The claims of the default study with these claims alone."""
+    config = copy.deepcopy(laid_over(overlay or {}, base))
+    config["claims"] = given
+    return study.read(config)
+
+
+def only(**given):
+    (found,) = asked(**given).claims
+    return found
+
+
+def paths(side):
+    return {replicate: [cell.path for cell in cells] for replicate, cells in side.items()}
+
+
+def test_a_side_is_laid_over_at_and_lists_in_at_are_strata():
+    found = only(A=BETTER)
+    assert found.kind == "better" and found.margin == 0 and found.metric == "fd_classifier" and found.display == "clamp"
+    (strata,) = found.rows.values()
+    assert [each.at for each in strata] == [{"steps": 200}, {"steps": 500}]
+    for each in strata:
+        assert list(each.a) == list(each.b) == DEFAULT["seeds"]["replicates"], "all replicates of the study, paired"
+        for replicate in each.a:
+            (a,), (b,) = each.a[replicate], each.b[replicate]
+            assert (a.start, a.passes, b.start, b.passes) == ("dip", 2, "noise", None)
+            assert a.steps == b.steps == each.at["steps"] and a.replicate == b.replicate == replicate
+            assert a.epochs == max(DEFAULT["models"]["hw4-sees"]["epochs"])
+
+
+def test_as_good_as_names_the_reference_first():
+    found = only(A=AS_GOOD)
+    (stratum,) = found.rows["hw4-sees"]
+    (a,), (b,) = stratum.a[0], stratum.b[0]
+    assert (a.sampler, a.nfe, b.sampler, b.nfe) == ("ddim", 10, "ancestral", 1000)
+
+
+def test_a_saving_has_one_reference_and_its_counts_in_order():
+    given = SAVES | {"at": {"model": ["hw4-sees", "hw4"], "steps": [300, 100]}}
+    found = only(A=given)
+    assert list(found.rows) == ["hw4-sees", "hw4"], "a row a model"
+    for strata in found.rows.values():
+        assert [each.at["steps"] for each in strata] == [100, 300]
+        assert {cell.steps for each in strata for cells in each.b.values() for cell in cells} == {1000}
+    (row, _) = claims.asked([found])
+    assert row["reference_nfe"] == 1000 and row["counted"] == "steps" and row["kind"] == "saves-steps"
+
+
+def test_a_list_on_a_side_is_pooled():
+    given = {"better": {"passes": [1, 2, 3]}, "than": {"passes": [5, 10]}, "at": AT | {"start": "dip", "replicate": 1}}
+    found = only(A=given)
+    (first, _) = found.rows["hw4-sees"]
+    assert list(first.a) == [1] and [cell.passes for cell in first.a[1]] == [1, 2, 3]
+    assert [cell.passes for cell in first.b[1]] == [5, 10]
+
+
+def test_models_on_the_sides_are_one_row():
+    given = {"better": {"model": "hw4"}, "than": {"model": "hw4-dip"}, "at": {"epochs": 20, "steps": 5}}
+    found = only(A=given)
+    assert list(found.rows) == ["hw4 / hw4-dip"]
+
+
+def test_a_claim_adds_the_cells_that_it_needs():
+    without, with_one = asked(), asked(A=BETTER | {"at": {"model": "hw4-sees", "steps": 77}})
+    added = set(with_one.cells) - set(without.cells)
+    assert added == set(with_one.claims[0].cells) and {cell.steps for cell in added} == {77} and len(added) == 2 * 4
+
+
+def test_a_claim_about_a_model_that_is_left_out_is_not_asked():
+    assert claims.asked([only(S=SAVES)._replace(rows={}, not_asked="why")])[0]["strata"] == []
+    left = asked(
+        {"models": {"hw4-dip": None}, "experiments": {"dip_in_training": None}},
+        A={**BETTER, "at": {"model": "hw4-dip"}},
+    )
+    assert left.claims[0].not_asked == "the study leaves out the model hw4-dip" and not left.claims[0].cells
+    (row,) = claims.asked(left.claims)
+    assert row["strata"] == [] and row["not_asked"]
+    assert only(A=BETTER | {"at": AT | {"epochs": 33}}).not_asked == "the study does not train hw4-sees for 33 epochs"
+    timed = BETTER | {"metric": "seconds"}
+    assert asked({"timing": None}, A=timed).claims[0].not_asked == "the study times nothing"
+    assert only(A=BETTER | {"metric": "path_ratio"}).not_asked == "the study has no interpolation"
+
+
+def test_the_digest_is_of_what_the_verdict_goes_by():
+    assert only(A=BETTER).digest == only(B=BETTER | {"statement": "Other words.", "exploratory": True}).digest
+    for other in (
+        BETTER | {"metric": "coverage"},
+        BETTER | {"at": AT | {"steps": [200]}},
+        BETTER | {"display": "minmax"},
+    ):
+        assert only(A=other).digest != only(A=BETTER).digest
+
+
+def test_every_sample_is_planned_with_the_claims_it_is_drawn_for_and_is_not_another_job_for_them():
+    machine = plan.Machine("torch", "torch", 1, "torch")
+    one, two = asked(A=BETTER), asked(A=BETTER, B=BETTER | {"metric": "coverage"})
+    jobs = [{job.name: job for job in plan.plan(each, machine) if job.stage == "sample"} for each in (one, two)]
+    path = one.claims[0].cells[0].path
+    assert jobs[0][path].hints["claims"] == {"A": one.claims[0].digest}
+    assert set(jobs[1][path].hints["claims"]) == {"A", "B"}
+    assert jobs[0][path].settings == jobs[1][path].settings and jobs[0].keys() == jobs[1].keys()
+
+
+def test_a_claim_that_came_or_changed_after_its_samples_is_said():
+    rows = [{"claim": name, "strata": [{"a": {"0": ["x"]}, "b": {"0": ["y"]}}]} for name in ("A", "B", "C")]
+    records = {"x": {"claims": {"A": "1", "B": "2"}}, "y": {"claims": {"A": "1", "B": "2"}}}
+    said = changed(rows, records, {"A": "1", "B": "9", "C": "3"})
+    assert said == {"B": "changed after its first sample was drawn", "C": "added after its samples were drawn"}
+    assert changed(rows, {"x": {}, "y": {}}, {"A": "1"}) == {}
+
+
+MISTAKES = [
+    (BETTER | {"better": {"start": "dop"}}, "claims.X.better.start: 'dop' is unknown; did you mean 'dip'?"),
+    ({"better": {"start": "dip"}, "at": AT}, "claims.X: better needs than, the side that it is compared with"),
+    ({"beter": {"start": "dip"}}, "claims.X: it needs one of better, as-good-as, saves-steps"),
+    (BETTER | {"as-good-as": {}}, "claims.X: it needs one of better, as-good-as, saves-steps, not better and "),
+    (BETTER | {"marging": 1}, "claims.X: unknown key 'marging'; did you mean 'margin'?"),
+    (BETTER | {"margin": 0.1}, "claims.X.margin is 0.1; `better` takes none"),
+    (AS_GOOD | {"margin": 0}, "claims.X.margin: as-good-as needs a margin above 0"),
+    (AS_GOOD | {"margin": "half"}, "claims.X.margin is 'half'; it must be a number"),
+    (BETTER | {"metric": "fd"}, "claims.X.metric: 'fd' is unknown; "),
+    (BETTER | {"display": "clip"}, "claims.X.display: 'clip' is unknown; "),
+    (BETTER | {"at": {}}, "claims.X.at: model is missing; known are hw4, hw4-sees"),
+    (BETTER | {"at": {"model": "hw9"}}, "claims.X.at.model: 'hw9' is unknown; did you mean 'hw4'?"),
+    (BETTER | {"at": AT | {"stpes": 3}}, "claims.X.at: unknown axis 'stpes'; did you mean 'steps'?"),
+    (BETTER | {"at": [1]}, "claims.X.at is [1]; it must be a mapping from axes to values"),
+    (BETTER | {"than": {"start": "dip"}}, "claims.X: both sides are the same cells"),
+    (BETTER | {"exploratory": "yes"}, "claims.X.exploratory is 'yes'; it must be true or false"),
+    (SAVES | {"at": AT | {"steps": 300}}, "claims.X.at: saves-steps needs the counts to try as a list"),
+    (SAVES | {"against": {"steps": 300}}, "claims.X.at.steps: 300 is no saving against 300"),
+    (SAVES | {"at": SAVES["at"] | {"clip_x0": [True, False]}}, "claims.X.at.clip_x0 is a list; saves-steps takes one"),
+    ("A4", "claims.X is 'A4'; it must be a mapping"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "says"), MISTAKES)
+def test_a_mistake_in_a_claim_is_named(given, says):
+    with pytest.raises(UserError) as caught:
+        asked(X=given)
+    assert says in str(caught.value) and str(caught.value).startswith("config: ")
+
+
+def test_all_mistakes_in_claims_are_said_at_once():
+    with pytest.raises(UserError) as caught:
+        asked(X=AS_GOOD | {"margin": 0}, Y=BETTER | {"metric": "fd"})
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_the_studies_name_every_claim_of_both_written_studies():
+    names = {name.partition("-")[0] for name in DEFAULT["claims"]}
+    assert names >= {f"A{index}" for index in range(1, 10)} | {"B1", "B2"}
+    assert {given.get("metric", "fd_classifier") for given in DEFAULT["claims"].values()} <= MEASURES.keys()
+    for file in ("mnist-test.yaml", "mnist-test-published.yaml"):
+        config = laid_over(yaml.safe_load((ROOT / "studies" / file).read_text()))
+        assert len([claim for claim in study.read(config).claims if not claim.not_asked]) >= 10
+
+
+# ---------------------------------------------------------------- in words
+
+
+def speedup(**values):
+    base = {"claim": "A5", "model": "hw4", "arm": "start dip", "axis": "steps", "reference": 1000, "k_hi": 200}
+    base |= {"k_lo": 100, "nfe_ratio_low": 5.0, "nfe_ratio_high": 10.0, "seconds_ratio": np.nan, "verdict": "supported"}
+    return base | {"trail": '[{"count": 100}, {"count": 500}]'} | values
+
+
+def claim_row(**values):
+    base = {"claim": "A5", "verdict": "supported", "margin": 0.5, "replicates": 3, "metric": "fd_classifier"}
+    return base | {"estimate": -2.0, "ci_low": -3.0, "ci_high": -1.0, "reference": 10.0} | values
+
+
+def test_the_headline_says_what_came_out():
+    table = pd.DataFrame([speedup()])
+    text = told.headline(table, pd.DataFrame([claim_row()]), "digits")
+    assert text == (
+        "On digits (hw4): start dip does as well as all 1000 steps from K = 200 on (between 5.0 and 10 times fewer). "
+        "(As good: within 50 % of the whole chain's distance; 3 nets.)"
+    )
+    none = told.saved(speedup(verdict="refuted", k_hi=np.nan))
+    assert none == "start dip saves no steps (not even K = 500 is as good as all 1000)"
+    assert told.saved(speedup(verdict="inconclusive", k_hi=np.nan)) == "whether start dip saves steps is not decided"
+    fast = told.saved(speedup(axis="nfe", k_hi=10, nfe_ratio_low=100.0, nfe_ratio_high=np.nan, seconds_ratio=80.0))
+    assert (
+        fast
+        == "start dip does as well as all 1000 steps with 10 evaluations (100 or more times fewer, 80 times less time)"
+    )
+    assert "no claims" in told.headline(None, None, "digits")
+
+
+def test_a_side_is_told_as_a_multiple_of_its_reference():
+    assert told.share(claim_row()) == pytest.approx((1.3, 1.2, 1.4, 1.5))  # D = a - 1.5 b = -2, b = 10: a = 13
+    high = claim_row(metric="coverage", margin=0.2, estimate=0.1, ci_low=0.0, ci_high=0.2, reference=0.5)
+    assert told.share(high) == pytest.approx((0.6, 0.4, 0.8, 0.8))  # D = 0.8 b - a = 0.1: a = 0.3
+    time = claim_row(metric="seconds", margin=0.0, estimate=np.log(0.5), ci_low=np.log(0.4), ci_high=np.log(0.6))
+    assert told.share(time) == pytest.approx((0.5, 0.4, 0.6, 1.0))
+    assert told.share(claim_row(estimate=np.nan)) is None
+
+
+def test_a_tie_is_said_to_be_one():
+    row = {"estimate": 0.2, "ci_low": -0.5, "ci_high": 0.9, "reference": 4.0, "word": "tie"}
+    assert told.against(row) == "tie: +5 % (-12 to +22)"
+    assert told.against(None) == "–"
