@@ -120,7 +120,7 @@ def test_the_digest_is_of_what_the_verdict_goes_by():
 
 
 def test_every_sample_is_planned_with_the_claims_it_is_drawn_for_and_is_not_another_job_for_them():
-    machine = plan.Machine("torch", "torch", 1, "torch")
+    machine = plan.Machine("torch", "torch", "torch", 1, "torch")
     one, two = asked(A=BETTER), asked(A=BETTER, B=BETTER | {"metric": "coverage"})
     jobs = [{job.name: job for job in plan.plan(each, machine) if job.stage == "sample"} for each in (one, two)]
     path = one.claims[0].cells[0].path

@@ -443,7 +443,7 @@ def test_backend_auto_and_what_is_missing(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(backend_choice.importlib.util, "find_spec", lambda name: None)
     assert backend_choice.resolve("auto") == "torch" == backend_choice.resolve_training("auto")
-    assert dip.own_backend("lanes") == "torch"
+    assert backend_choice.of_dip("lanes") == "torch"
     with pytest.raises(UserError, match=r"sampling\.backend: openvino is not installed"):
         backend_choice.resolve("openvino")
     for resolve, key in ((backend_choice.resolve, "sampling"), (backend_choice.resolve_training, "training")):

@@ -286,7 +286,7 @@ def test_a_sampler_s_spacing_is_checked_when_planned(tmp_path, monkeypatch):
 
 
 def planned(config: dict, stage: str) -> dict:
-    found = plan.plan(study.read(config), plan.Machine("torch", "torch", 8, "torch"))
+    found = plan.plan(study.read(config), plan.Machine("torch", "torch", "torch", 8, "torch"))
     return {job.name: job for job in found if job.stage == stage}
 
 
@@ -305,6 +305,16 @@ def test_trainings_follow_from_the_cells():
     assert found["hw4/r3/epoch-0060"].settings | {"epochs": 20} == found["hw4/r3/epoch-0020"].settings
 
 
+def test_the_dip_net_s_own_drawing_is_the_same_job_whichever_backend_samples_u_nets():
+    asked = study.read(DEFAULT)
+    of_backend = {
+        backend: {job.name: job for job in plan.plan(asked, plan.Machine(backend, "openvino", backend, 8, "torch"))}
+        for backend in ("lanes", "openvino")
+    }
+    alone = [cell.path for cell in asked.cells if cell.model == "dip"]
+    assert alone and all(of_backend["lanes"][path] == of_backend["openvino"][path] for path in alone)
+
+
 def test_two_kinds_of_weights_are_one_trajectory():
     both = laid_over(asked("quality", weights=["last", "ema"]) | {"experiments": {"quality": {"show": None}}})
     both["experiments"]["quality"] = {"grid": both["experiments"]["quality"]["grid"] | {"weights": ["last", "ema"]}}
@@ -314,7 +324,7 @@ def test_two_kinds_of_weights_are_one_trajectory():
 
 def test_every_job_comes_after_what_it_reads():
     made = set()
-    for job in plan.plan(study.read(DEFAULT), plan.Machine("torch", "torch", 8, "torch")):
+    for job in plan.plan(study.read(DEFAULT), plan.Machine("torch", "torch", "torch", 8, "torch")):
         assert set(job.reads) <= made, job
         assert not set(job.outputs.values()) & made
         made |= set(job.outputs.values())

@@ -248,7 +248,7 @@ def wanted(folder: Path, overlay: dict) -> set[str]:
     for part in (copy.deepcopy(MICRO), copy.deepcopy(overlay)):
         update_config(config, part)
     found = ledger.entries(
-        folder / "results/micro", plan.plan(study.read(config), plan.Machine("torch", "torch", 8, "torch"))
+        folder / "results/micro", plan.plan(study.read(config), plan.Machine("torch", "torch", "torch", 8, "torch"))
     )
     return {next(iter(entry.planned.outputs.values())) for entry in why.needed(found).values()}
 

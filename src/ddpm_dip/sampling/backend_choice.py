@@ -44,11 +44,22 @@ def resolve_training(backend: str, device: str = "cpu") -> str:
     return backend
 
 
+def of_dip(backend: str, *, own_environments: bool = False) -> str:
+    """What computes the DIP net where `backend` samples: lanes has U-Nets alone."""
+    if backend == "lanes":
+        by_openvino = own_environments or importlib.util.find_spec("openvino") is not None
+    else:
+        by_openvino = backend.startswith("openvino")
+    return "openvino" if by_openvino else "torch"
+
+
 def of_config(config: dict, *, own_environments: bool = False) -> dict[str, str | int]:
     """What a study's config means here, as study.plan's Machine has it."""
     asked, device = config["sampling"]["backend"], config["device"]
+    backend = resolve(asked, device, own_environments=own_environments)
     return {
-        "backend": resolve(asked, device, own_environments=own_environments),
+        "backend": backend,
+        "dip": of_dip(backend, own_environments=own_environments),
         "few": resolve(asked, device, own_environments=own_environments, batch=1),
         "many": FEW,
         "training": resolve_training(config["training"]["backend"], device),

@@ -22,6 +22,7 @@ class Machine(NamedTuple):
     """What a plan takes from the machine that it is made on: backends, never `auto`."""
 
     backend: str  # that samples
+    dip: str  # that draws by the DIP net alone
     few: str  # that samples less than `many` images at a time
     many: int
     training: str  # that trains U-Nets
@@ -244,7 +245,7 @@ def references(study: Study) -> Iterator[Planned]:
 def sample(study: Study, machine: Machine, cell: Cell) -> Planned:
     family = DIP if cell.model == DIP else study.families[cell.model]
     settings = {"family": family, "cell": cell._asdict(), "n": study.config["sampling"]["n"]}
-    settings["backend"] = machine.backend if family != "dcgan" else None
+    settings["backend"] = {DIP: machine.dip, "dcgan": None}.get(family, machine.backend)
     used = (*modules_of(study, cell), *(machine.plugins(machine.backend) if cell.start is not None else ()))
     asked = {claim.name: claim.digest for claim in study.claims if cell in claim.cells}
     inputs, outputs = inputs_of(study, cell), {"samples": samples_of(cell)}

@@ -1,6 +1,5 @@
 """The fitted DIP net alone: noise after so many passes through it."""
 
-import importlib.util
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,7 +10,7 @@ from ...jobs.errors import UserError
 from ...models import build_dip
 from ...models.dip import SIZE, seeded_dip
 from ...models.dip_pass import dip_pass
-from .. import backends
+from .. import backend_choice, backends
 from ..noise import keyed_noise
 from . import Generator, Weights
 
@@ -29,7 +28,7 @@ def ready(weights: Weights, channels: int, backend: str, threads: int, batch: in
         raise UserError(f"{weights.source}: not the weights of a DIP net for {channels} channels")
     net = build_dip(channels)
     net.load_state_dict(weights.tensors)
-    if own_backend(backend) == "torch":
+    if backend_choice.of_dip(backend) == "torch":
         return backends.one_by_one(net)
     compiled = backends.openvino(net, (torch.zeros(batch, channels, SIZE, SIZE),), threads)
     return lambda x: torch.cat([compiled(part) for part in x.split(batch)])
@@ -39,12 +38,6 @@ def untrained(replicate: int, channels: int) -> Weights:
     """A DIP net as it is before it is fitted, of the replicate's random weights."""
     header = {"network": "dip", "image_channels": str(channels)}
     return Weights("the untrained DIP net", seeded_dip(channels, replicate).state_dict(), header)
-
-
-def own_backend(backend: str) -> str:
-    """What computes the DIP net where `backend` samples: lanes has U-Nets alone."""
-    by_openvino = importlib.util.find_spec("openvino") if backend == "lanes" else backend.startswith("openvino")
-    return "openvino" if by_openvino else "torch"
 
 
 def build(
@@ -68,4 +61,4 @@ def build(
         latents = keyed_noise(cell["replicate"], "dip-latents", indices, (shape[0], SIZE, SIZE))
         return 2 * dip_pass(net, latents, passes, shape[-1]) - 1  # from its [0, 1] to the model's scale
 
-    return Generator(draw, [], shape, "dip", own_backend(backend))
+    return Generator(draw, [], shape, "dip", backend_choice.of_dip(backend))
