@@ -193,7 +193,8 @@ def speedup(**values):
 
 
 def claim_row(**values):
-    base = {"claim": "A5", "verdict": "supported", "margin": 0.5, "replicates": 3, "metric": "fd_classifier"}
+    base = {"claim": "A5", "model": "hw4", "verdict": "supported", "margin": 0.5, "replicates": 3, "p_holm": 0.04}
+    base |= {"metric": "fd_classifier"}
     return base | {"estimate": -2.0, "ci_low": -3.0, "ci_high": -1.0, "reference": 10.0} | values
 
 
@@ -204,13 +205,14 @@ def test_the_headline_says_what_came_out():
         "On digits (hw4): start dip does as well as all 1000 steps from K = 200 on (between 5.0 and 10 times fewer). "
         "(As good: within 50 % of the whole chain's distance; 3 nets.)"
     )
-    none = told.saved(speedup(verdict="refuted", k_hi=np.nan))
+    text = told.headline(table, pd.DataFrame([claim_row(p_holm=0.26)]), "digits")
+    assert "(between 5.0 and 10 times fewer; taken alone: p 0.260 after Holm's correction for all claims)" in text
+    none = told.saved(speedup(verdict="refuted", k_hi=np.nan), 1.0)
     assert none == "start dip saves no steps (not even K = 500 is as good as all 1000)"
-    assert told.saved(speedup(verdict="inconclusive", k_hi=np.nan)) == "whether start dip saves steps is not decided"
-    fast = told.saved(speedup(axis="nfe", k_hi=10, nfe_ratio_low=100.0, nfe_ratio_high=np.nan, seconds_ratio=80.0))
-    assert (
-        fast
-        == "start dip does as well as all 1000 steps with 10 evaluations (100 or more times fewer, 80 times less time)"
+    assert told.saved(speedup(verdict="inconclusive"), 1.0) == "whether start dip saves steps is not decided"
+    row = speedup(axis="nfe", k_hi=10, nfe_ratio_low=100.0, nfe_ratio_high=np.nan, seconds_ratio=80.0)
+    assert told.saved(row, 0.01) == (
+        "start dip does as well as all 1000 steps with 10 evaluations (100 or more times fewer, 80 times less time)"
     )
     assert "no claims" in told.headline(None, None, "digits")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation.measures import MEASURES, OF_TIMING
+from ..evaluation.statistics import LEVEL
 from . import labels
 from .labels import compact
 
@@ -26,9 +27,9 @@ def headline(speedups: pd.DataFrame | None, claims: pd.DataFrame | None, dataset
             return "This study asks for no verdict: it has no claims."
         counts = [f"{int((claims['verdict'] == word).sum())} {word}" for word in VERDICTS[:3]]
         return f"Of the claims on {dataset}: {', '.join(counts)}. None is about steps saved."
-    found = []
+    found, corrected = [], claims.set_index(["claim", "model"])["p_holm"].to_dict()
     for model, part in speedups.groupby("model", sort=False):
-        words = [saved(row) for row in part.to_dict("records")]
+        words = [saved(row, corrected[row["claim"], model]) for row in part.to_dict("records")]
         found.append(f"On {dataset} ({model}): " + "; ".join(words) + ".")
     of_claims = claims[claims["claim"].isin(speedups["claim"])]
     return " ".join(found) + how(of_claims)
@@ -43,8 +44,8 @@ def how(claims: pd.DataFrame) -> str:
     return f" (As good: within {within} of the whole chain's distance; {nets}.)"
 
 
-def saved(row: Mapping) -> str:
-    """One row of speedups.csv in words."""
+def saved(row: Mapping, p_holm: float) -> str:
+    """One row of speedups.csv in words. p_holm: of its claim; what holds by itself alone is said to."""
     arm, reference, top = row["arm"], int(row["reference"]), max(each["count"] for each in json.loads(row["trail"]))
     at = "K" if row["axis"] == "steps" else "evaluations"
     if row["verdict"] == "supported":
@@ -57,7 +58,9 @@ def saved(row: Mapping) -> str:
         seconds = ""
         if known(row["seconds_ratio"]):
             seconds = f", {compact(row['seconds_ratio'])} times less time"
-        return f"{arm} does as well as all {reference} steps {where} ({times} times fewer{seconds})"
+        corrected = f"; taken alone: p {compact(p_holm)} after Holm's correction for all claims"
+        alone = corrected if p_holm > 1 - LEVEL else ""
+        return f"{arm} does as well as all {reference} steps {where} ({times} times fewer{seconds}{alone})"
     if row["verdict"] == "refuted":
         lowest = f"K = {top}" if at == "K" else f"{top} evaluations"
         return f"{arm} saves no steps (not even {lowest} is as good as all {reference})"
