@@ -75,6 +75,12 @@ def has_distance(study) -> bool:
     return study.labelled or study.config["metrics"]["fid_inception"] is not False
 
 
+def uses(study, family: str) -> bool:
+    """Whether a model of the family is sampled or interpolated."""
+    models = [*(cell.model for cell in study.cells), *(names["model"] for names in study.interpolations.values())]
+    return any(study.families.get(model) == family for model in models)
+
+
 def known_option(part, kind: str, option: str, value: object, known: Sequence[str]) -> None:
     """Raises UserError, naming the key, where an experiment's option is none of the known words."""
     if value not in known:

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 
 from .. import labels
-from ..plan import Wanted, file_name
+from ..plan import Wanted, file_name, uses
 
 ROLES = ()
 
 
 def wanted(study) -> Iterator[Wanted]:
-    models = [*(cell.model for cell in study.cells), *(names["model"] for names in study.interpolations.values())]
-    if any(study.families.get(model) == "dcgan" for model in models):
+    if uses(study, "dcgan"):
         yield Wanted(
             file=file_name("gan-loss"),
             kind="gan-loss",
