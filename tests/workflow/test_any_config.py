@@ -33,7 +33,7 @@ for whole, overlay in zip(WHOLE[1:], OVERLAYS, strict=True):
     update_config(whole, overlay)
 # how each line of a message begins: a key of the configuration, or a part of it that lacks one
 KEY = r"(config: (seeds?|study|reuse|device|data|training|gan|models|dip|sampling|metrics|figures|experiments|timing"
-KEY += r"|top level)\b|data\.[a-z_]+)"
+KEY += r"|claims|top level)\b|data\.[a-z_]+)"
 COUNTS = st.integers(-2, 12) | st.sampled_from([0, 16, 20, 28, 100, 512, 1000, 1001, 2**31, 10**30])
 NAMES = "digits mnist fashion_mnist kmnist image_folder hw4 hw4-sees hw4-dip none noise dip mean-image train test both "
 NAMES += "last ema best_training_loss auto torch openvino 1e-3 . .. ~ / null Größe a/b ../up imvfx dcgan cosine linear "

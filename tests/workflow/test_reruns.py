@@ -296,7 +296,7 @@ def test_budgets_below_and_above_those_that_are_there(copied):
     new_cells = [f"{epochs:04d}-ema/{DIP_START}/K0002-nfe0002" for epochs in (1, 2, 4)]
     expected = {f"models/hw4-sees/r0/epoch-{epochs:04d}/weights.safetensors" for epochs in (1, 4)}
     expected |= sample(*new_cells) | evaluate(*new_cells) | OF_CELLS | CLAIMS | {"tables/training.csv"}
-    expected |= STARTS | LOSS | figures("curves.epochs") | STRIPS["epochs"] | REPORT
+    expected |= {"tables/starts.csv"} | LOSS | figures("curves.epochs") | STRIPS["epochs"] | REPORT
     assert planned(copied, overlay=budgets) == expected
     assert run(copied, overlay=budgets) == expected
     assert {path: path.stat().st_mtime_ns for path in stay} == before
@@ -475,6 +475,7 @@ def test_lost_inputs_of_what_is_there_are_not_made_again(copied):
     shutil.rmtree(results / "data")
     assert planned(copied) == set()
     expected = DATA | cells_and_what_follows("0003-ema/dip-p02/ancestral/K0002-nfe0002") | STARTS | STRIPS["passes"]
+    expected |= TIMING | TIME | {"tables/timing.csv"}  # of one pass
     shown_beside_it = sample(*NOISE_CELLS, DIP_CELL)
     assert planned(copied, overlay=asked("passes", passes=[1, 2])) == expected | shown_beside_it
 

@@ -78,20 +78,22 @@ def stop(folder: Path, stage: str, way: tuple[str, signal.Signals], delay: float
 
 
 def outcome(results: Path) -> dict[str, object]:
-    """Digests of weights, states, samples, features and metrics; losses without their seconds."""
+    """Digests of weights, states, samples, features and metrics; tables without the seconds that were measured."""
     kinds = ("data", "dip", "models", "classifier", "reference", "samples", "metrics", "interpolations")
     found = {}
     for path in sorted(path for kind in kinds for path in (results / kind).rglob("*")):
         if path.name == "losses.csv":
-            with open(path, newline="") as file:
-                found[str(path.relative_to(results))] = [
-                    {name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)
-                ]
+            found[str(path.relative_to(results))] = without_seconds(path)
         elif path.is_file() and not path.name.endswith(RECORD):
             found[str(path.relative_to(results))] = files.sha256(path)
     for table in ("cells", "floors"):
-        found[f"tables/{table}.csv"] = files.sha256(results / f"tables/{table}.csv")
+        found[f"tables/{table}.csv"] = without_seconds(results / f"tables/{table}.csv")
     return found
+
+
+def without_seconds(path: Path) -> list[dict]:
+    with open(path, newline="") as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
 
 
 def altered(results: Path) -> list[Path]:
