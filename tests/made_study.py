@@ -65,6 +65,11 @@ CONFIG = overlay(
         "A4": {**BASE["claims"]["A4"], "at": {"model": list(MODELS), "steps": [200, 500]}},
         "A5": {**BASE["claims"]["A5"], "at": {"model": "hw4-sees", "steps": [100, 200, 500]}},
         "A7": {"better": {"epochs": 20}, "than": {"epochs": 5}, "at": {"model": "hw4-sees", "steps": 1000}},
+        "free": {
+            "better": {"start": "mean-image"},
+            "than": {"start": "dip"},
+            "at": {"model": "hw4-sees", "steps": [200, 500]},
+        },
         "B2": {**BASE["claims"]["B2-late"]},
     },
     "experiments": {

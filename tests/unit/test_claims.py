@@ -10,6 +10,7 @@ from test_study import DEFAULT, ROOT, laid_over
 
 from ddpm_dip import study
 from ddpm_dip.evaluation.measures import MEASURES
+from ddpm_dip.evaluation.verdicts import ALONE
 from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.report import claims as told
 from ddpm_dip.stages.claims import changed
@@ -74,6 +75,15 @@ def test_a_saving_has_one_reference_and_its_counts_in_order():
     assert row["reference_nfe"] == 1000 and row["counted"] == "steps" and row["kind"] == "saves-steps"
 
 
+def test_sides_of_different_trainings_are_known_as_such():
+    for given, apart in (
+        (BETTER, False),
+        ({"better": {"epochs": 40}, "than": {"epochs": [10, 20]}, "at": AT}, True),
+        ({"better": {"model": "hw4"}, "than": {"model": "hw4-sees"}, "at": {"steps": 5}}, True),
+    ):
+        assert claims.asked([only(A=given)])[0]["trained_apart"] == apart
+
+
 def test_a_list_on_a_side_is_pooled():
     given = {"better": {"passes": [1, 2, 3]}, "than": {"passes": [5, 10]}, "at": AT | {"start": "dip", "replicate": 1}}
     found = only(A=given)
@@ -110,11 +120,14 @@ def test_a_claim_about_a_model_that_is_left_out_is_not_asked():
 
 
 def test_the_digest_is_of_what_the_verdict_goes_by():
-    assert only(A=BETTER).digest == only(B=BETTER | {"statement": "Other words.", "exploratory": True}).digest
+    assert only(A=BETTER).digest == only(B=BETTER | {"statement": "Other words."}).digest
+    for config in ({"seeds": {"replicates": [0, 1]}}, {"sampling": {"n": 64}}):
+        assert asked(config, A=BETTER).claims[0].digest != only(A=BETTER).digest
     for other in (
         BETTER | {"metric": "coverage"},
         BETTER | {"at": AT | {"steps": [200]}},
         BETTER | {"display": "minmax"},
+        BETTER | {"exploratory": True},
     ):
         assert only(A=other).digest != only(A=BETTER).digest
 
@@ -133,7 +146,9 @@ def test_a_claim_that_came_or_changed_after_its_samples_is_said():
     rows = [{"claim": name, "strata": [{"a": {"0": ["x"]}, "b": {"0": ["y"]}}]} for name in ("A", "B", "C")]
     records = {"x": {"claims": {"A": "1", "B": "2"}}, "y": {"claims": {"A": "1", "B": "2"}}}
     said = changed(rows, records, {"A": "1", "B": "9", "C": "3"})
-    assert said == {"B": "changed after its first sample was drawn", "C": "added after its samples were drawn"}
+    assert said["B"].startswith("changed") and said["C"].startswith("added") and len(said) == 2
+    records["y"]["claims"]["C"] = "3"  # a cell of C's own, drawn after C was added
+    assert changed(rows, records, {"A": "1", "B": "2", "C": "3"})["C"].startswith("added")
     assert changed(rows, {"x": {}, "y": {}}, {"A": "1"}) == {}
 
 
@@ -144,6 +159,8 @@ MISTAKES = [
     (BETTER | {"as-good-as": {}}, "claims.X: it needs one of better, as-good-as, saves-steps, not better and "),
     (BETTER | {"marging": 1}, "claims.X: unknown key 'marging'; did you mean 'margin'?"),
     (BETTER | {"margin": 0.1}, "claims.X.margin is 0.1; `better` takes none"),
+    (AS_GOOD | {"margin": 1.0, "metric": "recall"}, "claims.X.margin is 1.0; of a metric that is better when high"),
+    (SAVES | {"at": SAVES["at"] | {"nfe": 20}}, "claims.X: steps 100 is 20 evaluations; count what is saved"),
     (AS_GOOD | {"margin": 0}, "claims.X.margin: as-good-as needs a margin above 0"),
     (AS_GOOD | {"margin": "half"}, "claims.X.margin is 'half'; it must be a number"),
     (BETTER | {"metric": "fd"}, "claims.X.metric: 'fd' is unknown; "),
@@ -193,40 +210,62 @@ def speedup(**values):
 
 
 def claim_row(**values):
-    base = {"claim": "A5", "model": "hw4", "verdict": "supported", "margin": 0.5, "replicates": 3, "p_holm": 0.04}
-    base |= {"metric": "fd_classifier"}
-    return base | {"estimate": -2.0, "ci_low": -3.0, "ci_high": -1.0, "reference": 10.0} | values
+    base = {"claim": "A5", "model": "hw4", "verdict": "supported", "margin": 0.5, "replicates": 3, "n": 256}
+    base |= {"metric": "fd_classifier", "exploratory": False, "note": "", "scope": "this way of training", "mde": 1.0}
+    base |= {"estimate": -2.0, "ci_low": -3.0, "ci_high": -1.0, "bound_low": -2.8, "bound_high": -1.2}
+    return base | {"reference": 10.0, "p": 0.01, "p_holm": 0.04} | values
 
 
 def test_the_headline_says_what_came_out():
     table = pd.DataFrame([speedup()])
-    text = told.headline(table, pd.DataFrame([claim_row()]), "digits")
-    assert text == (
+
+    def headline(**values):
+        return told.headline(table, pd.DataFrame([claim_row(**values)]), "digits")
+
+    assert headline() == (
         "On digits (hw4): start dip does as well as all 1000 steps from K = 200 on (between 5.0 and 10 times fewer). "
         "(As good: within 50 % of the whole chain's distance; 3 nets.)"
     )
-    text = told.headline(table, pd.DataFrame([claim_row(p_holm=0.26)]), "digits")
-    assert "(between 5.0 and 10 times fewer; taken alone: p 0.260 after Holm's correction for all claims)" in text
-    none = told.saved(speedup(verdict="refuted", k_hi=np.nan), 1.0)
-    assert none == "start dip saves no steps (not even K = 500 is as good as all 1000)"
-    assert told.saved(speedup(verdict="inconclusive"), 1.0) == "whether start dip saves steps is not decided"
+    assert "fewer) – taken alone, not after Holm's correction for all claims." in headline(note=ALONE)
+    assert "– exploratory, changed" in headline(exploratory=True, note="a way; changed after its first sample")
+    none = told.saved(speedup(verdict="refuted", k_hi=np.nan))
+    assert none == "start dip saves no steps (even the largest K tried, 500, is worse than all 1000)"
+    assert told.saved(speedup(verdict="inconclusive")) == "whether start dip saves steps is not decided"
     row = speedup(axis="nfe", k_hi=10, nfe_ratio_low=100.0, nfe_ratio_high=np.nan, seconds_ratio=80.0)
-    assert told.saved(row, 0.01) == (
+    assert told.saved(row) == (
         "start dip does as well as all 1000 steps with 10 evaluations (100 or more times fewer, 80 times less time)"
     )
     assert "no claims" in told.headline(None, None, "digits")
 
 
 def test_a_side_is_told_as_a_multiple_of_its_reference():
-    assert told.share(claim_row()) == pytest.approx((1.3, 1.2, 1.4, 1.5))  # D = a - 1.5 b = -2, b = 10: a = 13
-    high = claim_row(metric="coverage", margin=0.2, estimate=0.1, ci_low=0.0, ci_high=0.2, reference=0.5)
-    assert told.share(high) == pytest.approx((0.6, 0.4, 0.8, 0.8))  # D = 0.8 b - a = 0.1: a = 0.3
-    time = claim_row(metric="seconds", margin=0.0, estimate=np.log(0.5), ci_low=np.log(0.4), ci_high=np.log(0.6))
-    assert told.share(time) == pytest.approx((0.5, 0.4, 0.6, 1.0))
-    assert told.share(claim_row(estimate=np.nan)) is None
+    def told_of(**values):
+        return list(told.share(claim_row(**values)).values())
+
+    assert told_of() == pytest.approx([1.3, 1.2, 1.4, 1.38, 1.5])  # D = a - 1.5 b = -2, b = 10: a = 13
+    assert told_of(verdict="refuted")[3] == pytest.approx(1.22)
+    high = {"metric": "coverage", "margin": 0.2, "estimate": 0.1, "ci_low": 0.0, "ci_high": 0.2, "reference": 0.5}
+    high |= {"bound_low": 0.02, "bound_high": 0.18}
+    assert told_of(**high) == pytest.approx([0.6, 0.4, 0.8, 0.44, 0.8])  # D = 0.8 b - a = 0.1: a = 0.3
+    logs = {"estimate": 0.5, "ci_low": 0.4, "ci_high": 0.6, "bound_high": 0.59}
+    time = {"metric": "seconds", "margin": 0.0} | {name: np.log(value) for name, value in logs.items()}
+    assert told_of(**time, reference=1.0) == pytest.approx([0.5, 0.4, 0.6, 0.59, 1.0])
+    assert told.share(claim_row(estimate=np.nan)) is None and told.share(claim_row(reference=0.0)) is None
+
+
+def test_evidence_names_the_bound_that_decides_and_what_an_open_claim_would_take():
+    text = told.evidence(claim_row())
+    assert "FD 1.30 times the reference's (95 %: 1.20 to 1.40; one-sided bound 1.38, which is to be below 1.50)" in text
+    assert "one-sided bound 1.22, not below the 1.50 it needs" in told.evidence(claim_row(verdict="refuted"))
+    undecided = claim_row(verdict="inconclusive", bound_high=0.5)
+    assert "it would take a difference of 10 %" in told.evidence(undecided)
+    disagrees = claim_row(verdict="inconclusive", note="energy_classifier points the other way")
+    assert "it would take" not in told.evidence(disagrees) and "points the other way" in told.evidence(disagrees)
 
 
 def test_a_tie_is_said_to_be_one():
     row = {"estimate": 0.2, "ci_low": -0.5, "ci_high": 0.9, "reference": 4.0, "word": "tie"}
     assert told.against(row) == "tie: +5 % (-12 to +22)"
+    undecided = row | {"word": "undecided", "note": "n = 64; a verdict needs 128 images"}
+    assert told.against(undecided).endswith("; n = 64; a verdict needs 128 images")
     assert told.against(None) == "–"

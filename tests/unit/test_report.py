@@ -282,7 +282,7 @@ def test_summary_fits_a_terminal_and_ends_with_the_page(study):
     assert lines[-1].startswith("report: ") and Path(lines[-1].removeprefix("report: ")).samefile(
         study / "report/index.html"
     )
-    claims = {tuple(line.split()[:2]): line.split()[2] for line in lines[1:6]}
+    claims = {tuple(line.split()[:2]): line.split()[2] for line in lines[1:7]}
     table = tables.read("claims", study / "tables/claims.csv")
     asked = table[table["verdict"] != "not asked"]
     assert claims == {(row["claim"], row["model"]): row["verdict"] for row in asked.to_dict("records")}

@@ -24,7 +24,3 @@ def test_a_slow_moment_that_meets_both_decides_nothing_and_hides_nothing():
     found = statistics.decide(timing.log_ratio(a, b))
     assert found.verdict == "supported" and math.exp(found.ci_low) < 0.9 < math.exp(found.ci_high)
     assert statistics.decide(timing.log_ratio(a, a / 0.9 * 1.0)).estimate == pytest.approx(math.log(0.9))
-
-
-def test_what_was_not_timed_is_never_supported():
-    assert statistics.decide(timing.log_ratio(np.full(15, np.nan), np.ones(15))).verdict == "refuted"

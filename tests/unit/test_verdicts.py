@@ -80,15 +80,22 @@ def test_a_claim_at_the_border_of_truth_is_decided_wrongly_as_often_as_said(kind
         found = verdicts.units(
             verdicts.Lookup(plain(nets(a=a, b=b))), asked["strata"], "fd_classifier", "clamp", margin
         )
-        wrong[verdicts.decided(found.differences).verdict] += 1
+        wrong[verdicts.decided(found.differences)[0].verdict] += 1
     assert wrong[SUPPORTED] / 2000 <= 0.07 and wrong[REFUTED] / 2000 <= 0.07
 
 
-def plain(values):
-    """Tables without pseudo-values, which three nets do not need: quick to make."""
+def plain(values, rng=None, sd=0.0):
+    """Tables without pseudo-values, which three nets do not need: quick to make.
+
+    With rng, the other distances have an error of their own, of so much of their value.
+    """
+
+    def near(value):
+        return value if rng is None else value * rng.normal(1, sd)
+
     cells = [
         {"path": path, "display": "clamp", "n": 256, "diverged": 0.0, "fd_classifier": value,
-         "energy_classifier": value / 100, "fd_classifier_2": value}
+         "energy_classifier": near(value / 100), "fd_classifier_2": near(value)}
         for path, value in values.items()
     ]  # fmt: skip
     pseudo = pd.DataFrame(columns=["path", "display", "metric", "block", "value"])
@@ -123,20 +130,34 @@ def test_the_bounds_of_a_speed_up_hold_the_truth():
 
 @pytest.mark.slow
 def test_a_step_more_or_less_flips_no_verdict():
-    """Where the distance falls with K, the grid of K must not decide."""
-    rng, flips, same = np.random.default_rng(1), 0, 0
+    """Where the distance falls with K, the grid of K must not decide, so long as its largest is as good in truth."""
+    rng, flips, runs = np.random.default_rng(1), 0, 0
     for _ in range(200):
-        asked, values = saving([50, 100, 150, 200, 300, 500], true_curve, rng)
-        whole = judged(asked, plain(values))
-        for left in ([100], [300], [150, 200]):
+        asked, values = saving([50, 100, 150, 200, 300, 500, 700], true_curve, rng)
+        given = plain(values, rng, 0.1)
+        whole = judged(asked, given)
+        for left in ([100], [300], [150, 200], [700], [500, 700]):  # 300 is as good, and 200 just so
             kept = [s for s in asked["strata"] if s["at"]["steps"] not in left]
-            part = judged(asked | {"strata": kept}, plain(values))
+            part = judged(asked | {"strata": kept}, given)
             flips += {whole["verdict"], part["verdict"]} == {SUPPORTED, REFUTED}
-            same += whole["verdict"] == part["verdict"]
+            runs += 1
             k_hi = whole["speedup"]["k_hi"]
             if k_hi is not None and k_hi not in left and part["speedup"]["k_hi"] is not None:
                 assert part["speedup"]["k_hi"] <= k_hi, "leaving out a K cannot undo what a larger one showed"
-    assert flips == 0 and same == 600  # the largest K is asked in all
+    assert flips / runs <= 0.005
+
+
+@pytest.mark.slow
+def test_that_other_distances_have_to_agree_costs_power_and_no_errors():
+    """They have errors of their own; the true distance of a is 20 % below b's, and then b's own."""
+    rng, asked, found = np.random.default_rng(6), row(strata=[stratum("a", "b", 5)]), {0.8: [], 1.0: []}
+    for truth, verdicts_of in found.items():
+        for _ in range(300):
+            b = 10 + rng.normal(0, 1, 5)
+            given = plain(nets(a=truth * b + rng.normal(0, 1, 5), b=b), rng, 0.1)
+            verdicts_of.append(judged(asked, given)["verdict"])
+    assert found[0.8].count(SUPPORTED) / 300 >= 0.75 and found[0.8].count(REFUTED) == 0
+    assert found[1.0].count(SUPPORTED) / 300 <= 0.05 and found[1.0].count(REFUTED) / 300 <= 0.05
 
 
 def test_steps_saved_by_hand():
@@ -159,6 +180,23 @@ def test_steps_saved_by_hand():
     best = values | nets(a100=[10.0, 10.1, 9.8], a200=[10.0, 10.1, 9.8])
     assert judged(asked, plain(best))["speedup"]["point"] == ">10"
     assert np.isnan(judged(asked, plain(best))["speedup"]["nfe_ratio_high"])
+
+
+def test_a_saving_is_as_sure_as_the_least_sure_of_its_steps():
+    values = nets(b=[10.0, 10.1, 9.9], a200=[9.0, 9.1, 8.9], a500=[10.0, 13.5, 11.0])
+    strata = [stratum(f"a{k}", "b", 3, steps=k) for k in (200, 500)]
+    asked = row("saves-steps", strata, margin=0.5, counted="steps", reference_nfe=1000)
+    found = judged(asked, plain(values))
+    alone = judged(row("as-good-as", strata[1:], margin=0.5), plain(values))
+    assert found["speedup"]["k_hi"] == 200 and found["p"] == alone["p"] > 0.01
+
+
+def test_a_saving_whose_order_makes_no_sense_is_not_decided():
+    values = nets(b=[10.0, 10.1, 9.9], a5=[40.0, 41.0, 39.0], a10=[10.0, 10.1, 9.9], a20=[20.0, 21.0, 19.5])
+    strata = [stratum(f"a{k}", "b", 3, nfe=k) for k in (5, 10, 20)]
+    found = judged(row("saves-steps", strata, margin=0.5, counted="nfe", reference_nfe=1000), plain(values))
+    assert found["verdict"] == INCONCLUSIVE and "nfe 10 is as good and 20 is worse" in found["note"]
+    assert found["speedup"]["verdict"] == INCONCLUSIVE
 
 
 def test_one_net_is_judged_by_its_blocks_and_says_so():
@@ -193,15 +231,67 @@ def test_what_a_verdict_needs_beside_its_interval():
     assert near_zero["verdict"] == INCONCLUSIVE and "within two standard errors of zero" in near_zero["note"]
 
 
-def test_a_diverged_cell_is_the_worst_there_is():
-    gone = {"fd_classifier": np.nan, "energy_classifier": np.nan, "fd_classifier_2": np.nan, "diverged": 0.1}
+GONE = {"fd_classifier": np.nan, "energy_classifier": np.nan, "fd_classifier_2": np.nan, "diverged": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict"),
+    [
+        ([GONE] * 3, [10.0, 11.0, 12.0], REFUTED),
+        ([5.0, 5.0, 6.0], [GONE] * 3, SUPPORTED),
+        ([20.0, 21.0, 22.0, GONE], [10.0, 11.0, 12.0, 11.0], REFUTED),  # as the others say
+        ([5.0, 5.0, 6.0, GONE], [10.0, 11.0, 12.0, 11.0], INCONCLUSIVE),  # it is never better
+        ([5.0, 5.0, 6.0, 5.0], [10.0, 11.0, 12.0, GONE], SUPPORTED),
+        ([20.0, 21.0, 22.0, 20.0], [10.0, 11.0, 12.0, GONE], INCONCLUSIVE),  # one lost net of b's is no win of a's
+        ([5.0, 5.0, GONE], [10.0, 11.0, GONE], INCONCLUSIVE),
+        ([GONE], [10.0], REFUTED),
+        ([GONE, 5.0], [10.0, 11.0], INCONCLUSIVE),
+    ],
+)
+def test_a_diverged_cell_is_the_worst_there_is_and_decides_nothing_alone(a, b, verdict):
+    found = judged(row(strata=[stratum("a", "b", len(a))]), tables(nets(a=a, b=b)))
+    assert found["verdict"] == verdict
+    if verdict == INCONCLUSIVE:
+        assert "diverged" in found["note"] and found.get("p", 1.0) >= 0.5
+
+
+def test_one_net_that_diverged_at_one_of_several_k_is_judged():
+    strata = [stratum(f"a{k}", f"b{k}", 1, steps=k) for k in (1, 2)]
+    found = judged(row(strata=strata), tables(nets(a1=[5.0], b1=[10.0], a2=[GONE], b2=[10.0])))
+    assert found["verdict"] == REFUTED and found["scope"] == "this net"
+
+
+def test_what_was_not_computed_is_no_divergence():
+    missing = GONE | {"diverged": 0.0}
     asked = row(strata=[stratum("a", "b", 3)])
-    assert judged(asked, tables(nets(a=[5.0, 5.0, gone], b=[10.0, 11.0, 12.0])))["verdict"] == REFUTED
-    assert judged(asked, tables(nets(a=[5.0, 5.0, 6.0], b=[10.0, 11.0, gone])))["verdict"] == SUPPORTED
-    assert judged(asked, tables(nets(a=[5.0, 5.0, gone], b=[10.0, 11.0, gone])))["verdict"] == INCONCLUSIVE
-    assert judged(row(strata=[stratum("a", "b", 1)]), tables(nets(a=[gone], b=[10.0])))["verdict"] == REFUTED
-    missing = gone | {"diverged": 0.0}
     assert "not computed" in judged(asked, tables(nets(a=[5.0, 5.0, missing], b=[10.0, 11.0, 12.0])))["note"]
+
+
+def test_no_verdict_rests_on_a_biased_distance_and_others_confirm_each_other():
+    values = nets(a=[{"fid_inception": x} for x in (5.0, 5.1, 5.2)], b=[{"fid_inception": x} for x in (9.0, 9.1, 9.2)])
+    found = judged(row(strata=[stratum("a", "b", 3)], metric="fid_inception"), tables(values))
+    assert found["verdict"] == INCONCLUSIVE and "bias" in found["note"]
+    a = [{"fd_classifier": x, "fd_classifier_2": 20.0} for x in (8.0, 7.0, 9.0)]
+    other = row(strata=[stratum("a", "b", 3)], metric="energy_classifier")
+    found = judged(other, tables(nets(a=a, b=[11.0, 10.0, 12.5])))
+    assert found["verdict"] == INCONCLUSIVE and "fd_classifier_2 points the other way" in found["note"]
+
+
+def test_sides_that_are_trained_apart_need_three_replicates():
+    values = nets(a=[8.0, 8.1, 8.2], b=[10.0, 10.1, 10.3])
+    for count, verdict in ((1, INCONCLUSIVE), (3, SUPPORTED)):
+        found = judged(row(strata=[stratum("a", "b", count)], trained_apart=True), tables(values))
+        assert found["verdict"] == verdict
+    one = judged(row(strata=[stratum("a", "b", 1)], trained_apart=True), tables(values))
+    assert "trained differently, which 3 replicates can decide" in one["note"] and one["estimate"] < 0
+
+
+def test_a_share_of_zero_in_one_of_several_k_is_a_value():
+    shares = {"a1": (0.3, 0.35, 0.4), "b1": (0.0, 0.0, 0.0), "a2": (0.5, 0.55, 0.6), "b2": (0.2, 0.25, 0.2)}
+    values = nets(**{side: [{"coverage": x} for x in found] for side, found in shares.items()})
+    strata = [stratum(f"a{k}", f"b{k}", 3, steps=k) for k in (1, 2)]
+    found = judged(row(strata=strata, metric="coverage"), tables(values))
+    assert found["verdict"] == SUPPORTED and found["estimate"] == pytest.approx(-(0.35 + 0.55 - 0.65 / 3) / 2)
 
 
 def test_a_measure_that_is_better_when_high_is_turned():
@@ -265,6 +355,14 @@ def test_noise_along_the_chain_is_its_mean():
     assert found["verdict"] == SUPPORTED and found["estimate"] == pytest.approx((0.2 - 0.5 - 0.02 / 3) / 2, abs=1e-9)
 
 
+def test_noise_along_a_chain_that_diverged_is_not_that_of_its_first_states():
+    noise = [{"path": p, "noise_mad": v} for p in nets(a=[0] * 3) for v in (0.2, np.nan)]
+    noise += [{"path": p, "noise_mad": v} for p in nets(b=[0] * 3) for v in (0.5, 0.4)]
+    values = nets(a=[{"diverged": 1.0}] * 3, b=[1.0] * 3)
+    asked = row(strata=[stratum("a", "b", 3)], metric="noise_path")
+    assert judged(asked, tables(values, noise=pd.DataFrame(noise)))["verdict"] == REFUTED
+
+
 def ways(ratio, model, replicate, rng, pairs=16):
     return [{"model": model, "replicate": replicate, "display": "clamp", "pair": pair, "sampler": None,
              "path_ratio": ratio + rng.normal(0, 0.05)} for pair in range(pairs)]  # fmt: skip
@@ -281,7 +379,18 @@ def test_ways_between_latents_are_judged_pair_by_pair_or_net_by_net():
             tables(nets(x=[1.0]), interpolation=table),
         )
         assert found["verdict"] == SUPPORTED and found["scope"] == scope
-        assert found["estimate"] == pytest.approx(-1.5, abs=0.1)
+        assert found["estimate"] == pytest.approx(-1.5, abs=0.1) and found["n"] == 16
+    asked = row(strata=[{"at": {}, "a": sides[0], "b": sides[1]}], metric="path_ratio")
+    few = judged(asked, tables(nets(x=[1.0]), interpolation=table[table["pair"] < 7]))
+    assert few["verdict"] == INCONCLUSIVE and "7 pairs" in few["note"]
+    lost = table[(table["model"] != "dcgan") | (table["pair"] == 3)]  # all other pairs of the DCGAN diverged
+    assert judged(asked, tables(nets(x=[1.0]), interpolation=lost))["verdict"] == REFUTED
+    one = row(strata=[{"at": {}, "a": {"0": sides[0]["0"]}, "b": {"0": sides[1]["0"]}}], metric="path_ratio")
+    unpaired = table[(table["model"] != "imvfx") | (table["pair"] > 0)]
+    found = judged(one, tables(nets(x=[1.0]), interpolation=unpaired))
+    assert found["verdict"] == SUPPORTED and "diverged in 1 of 16" in found["note"]
+    none = judged(asked, tables(nets(x=[1.0]), interpolation=table[table["model"] != "dcgan"]))
+    assert "not computed" in none["note"]
 
 
 def test_holm_is_over_the_claims_that_are_not_exploratory():
@@ -297,6 +406,19 @@ def test_holm_is_over_the_claims_that_are_not_exploratory():
     assert [each["p_holm"] for each in family] == pytest.approx(expected)
     assert "p_holm" not in claims[4] and claims[5]["verdict"] == "not asked" and "times nothing" in claims[5]["note"]
     assert "changed after" in claims[1]["note"]
+    assert [each["after_holm"] for each in family] == [bool(p <= 0.05) or each["verdict"] == INCONCLUSIVE for p, each in
+                                                       zip(expected, family, strict=True)]  # fmt: skip
+    noted = [verdicts.ALONE in each["note"] for each in family]
+    assert noted == [not each["after_holm"] for each in family] and any(noted)
+
+
+def test_what_refutes_is_corrected_for_all_claims_too():
+    values, rows = nets(b=[10.0, 10.1, 9.9]), []
+    for index, a in enumerate([[11.0, 10.8, 11.9], *[[9.9, 10.0, 10.3]] * 9]):
+        values |= nets(**{f"a{index}": a})
+        rows.append(row(strata=[stratum(f"a{index}", "b", 3)], claim=f"C{index}"))
+    claims, _ = verdicts.judge(rows, plain(values), {})
+    assert claims[0]["verdict"] == REFUTED and not claims[0]["after_holm"] and verdicts.ALONE in claims[0]["note"]
 
 
 def test_arms_that_the_nets_cannot_tell_apart_are_ties():
@@ -307,3 +429,6 @@ def test_arms_that_the_nets_cannot_tell_apart_are_ties():
         for a in ([10.2, 10.7, 9.1], [5.0, 5.2, 5.1], [20.0, 22.0, 19.0])
     ]
     assert words == ["tie", "better", "worse"]
+    few = tables(nets(a=[40.0, 41.0, 39.0], b=[10.0, 11.0, 9.0]), n=64)
+    (found,) = verdicts.differences([pair], few)
+    assert found["word"] == "undecided" and "n = 64" in found["note"]

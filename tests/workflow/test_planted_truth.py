@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import copy_sources, snakemake
+from scipy import stats
 
 pytestmark = pytest.mark.long
 
@@ -67,3 +68,4 @@ def test_the_interval_is_that_of_the_cells_table(results):
     d = cells.loc["white", "fd_classifier"] - 1.5 * cells.loc["noise", "fd_classifier"]
     found = pd.read_csv(results / "tables/claims.csv").set_index("claim").loc["white-as-good"]
     assert len(d) == 3 and np.isclose(found["estimate"], d.mean())
+    assert np.allclose(found[["ci_low", "ci_high"]].astype(float), stats.t.interval(0.95, 2, d.mean(), stats.sem(d)))

@@ -92,13 +92,16 @@ def energy_of_distances(across: np.ndarray, sums: np.ndarray, reference_sums: np
 class Decision(NamedTuple):
     """What a test of `below zero` says of values, one a unit (a replicate or a block).
 
-    estimate: their mean; ci_low, ci_high: its two-sided 95 % interval by Student's t; p: one-sided, of a mean that is
-    below zero; mde: the smallest true effect that so many units would find with 80 % probability.
+    estimate: their mean; ci_low, ci_high: its two-sided 95 % interval by Student's t; bound_low, bound_high: its
+    one-sided 95 % bounds, which decide; p: one-sided, of a mean that is below zero; mde: the smallest true effect that
+    so many units would find with 80 % probability.
     """
 
     estimate: float
     ci_low: float
     ci_high: float
+    bound_low: float
+    bound_high: float
     p: float
     mde: float
     verdict: str
@@ -108,24 +111,20 @@ def decide(values: Sequence[float]) -> Decision:
     """Whether the mean of the values is below zero: supported, refuted (it is above), or inconclusive.
 
     Each side has an error rate of 5 %: the upper one-sided 95 % bound is below zero, or the lower one above it. Values
-    without spread are a point. A value that is infinite or NaN counts as the worst there is, above zero. Raises
-    ValueError for less than two values.
+    without spread are a point. Raises ValueError for less than two values, and for one that is not finite.
     """
     from scipy import stats
 
     values = np.asarray(values, dtype=np.float64)
-    if len(values) < 2:
-        raise ValueError("one value has no spread: there must be two or more")
-    if not np.isfinite(values).all():
-        return Decision(np.inf, np.inf, np.inf, 1.0, np.inf, "refuted")
+    if len(values) < 2 or not np.isfinite(values).all():
+        raise ValueError("there must be two or more values, and all of them finite")
     n, mean = len(values), float(values.mean())
     error = float(values.std(ddof=1)) / np.sqrt(n)
     both, one = stats.t.ppf([(1 + LEVEL) / 2, LEVEL], n - 1)
     p = float(stats.t.cdf(mean / error, n - 1)) if error else float(mean >= 0)
-    verdict = "supported" if mean + one * error < 0 else "refuted" if mean - one * error > 0 else "inconclusive"
-    return Decision(
-        mean, mean - both * error, mean + both * error, p, float((one + stats.t.ppf(POWER, n - 1)) * error), verdict
-    )
+    interval, bounds = (mean - both * error, mean + both * error), (mean - one * error, mean + one * error)
+    verdict = "supported" if bounds[1] < 0 else "refuted" if bounds[0] > 0 else "inconclusive"
+    return Decision(mean, *interval, *bounds, p, float((one + stats.t.ppf(POWER, n - 1)) * error), verdict)
 
 
 def contrast(a: np.ndarray, b: np.ndarray, margin: float = 0.0) -> np.ndarray:

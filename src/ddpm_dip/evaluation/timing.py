@@ -6,8 +6,8 @@ import numpy as np
 def log_ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """log(a / b) of two cells' seconds (rounds,), round by round: below zero, a takes less time.
 
-    They are what `statistics.decide` takes; exp of its estimate and bounds are ratios of times. NaN, which `decide`
-    counts as the worst there is, where one was not timed. Raises ValueError where the rounds are not the same.
+    They are what `statistics.decide` takes; exp of its estimate and bounds are ratios of times. Raises ValueError where
+    the rounds are not the same.
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1:

@@ -14,15 +14,17 @@ import pandas as pd
 from scipy import stats
 from scipy.optimize import isotonic_regression
 
-from .measures import CONFIRMED_BY, MEASURES, OF_INTERPOLATION, OF_NOISE, OF_TIMING
-from .statistics import LEVEL, Decision, contrast, decide, holm
+from .measures import BIASED, CONFIRMED_BY, MEASURES, OF_INTERPOLATION, OF_NOISE, OF_TIMING
+from .statistics import LEVEL, Decision, contrast, decide, holm, standard_error
 from .timing import log_ratio
 
+ALONE = "taken alone, not after Holm's correction for all claims"
 SUPPORTED, REFUTED, INCONCLUSIVE, NOT_ASKED = "supported", "refuted", "inconclusive", "not asked"
 REPLICATES = 3  # of a claim about a way of training
 LEAST_N = 128  # below it the jackknife breaks: 64 features
 ROUNDS = 15
-NEAR_ZERO = 2  # standard errors: a reference's distance within them of 0 is no scale
+PAIRS = 8  # of latents
+NEAR_ZERO = 2  # standard errors
 
 
 class Tables(NamedTuple):
@@ -42,15 +44,18 @@ class Tables(NamedTuple):
 class Units(NamedTuple):
     """A contrast's values, one a unit.
 
-    differences (units,); costs (units,) of the reference, lower is better; scope, of what a decision holds; least_n:
-    the smallest number of images among the cells; problem: why nothing can be decided, "" where it can.
+    differences (units,): NaN or infinite where a cell diverged; reference: the unit that the report tells them in;
+    scope: of what a decision holds; n: the smallest number of images among the cells, or of pairs of latents, None of
+    times; few: why there is too little of them for a verdict; problem: why there are no differences. Both "" where all
+    is well.
     """
 
     differences: np.ndarray
     reference: float
     scope: str
     replicates: int
-    least_n: int
+    n: int | None
+    few: str = ""
     problem: str = ""
 
 
@@ -71,14 +76,12 @@ class Lookup:
         self.blocks: dict[tuple, np.ndarray] = {}
         for key, part in tables.pseudo.groupby(["path", "display", "metric"], sort=False):
             self.blocks[key] = part.sort_values("block")["value"].to_numpy(float)
-        self.noise = tables.noise.groupby("path")["noise_mad"].mean().to_dict() if len(tables.noise) else {}
+        self.noise = {path: part.mean(skipna=False) for path, part in tables.noise.groupby("path")["noise_mad"]}
 
     def value(self, path: str, display: str, metric: str) -> float:
         """A cell's measure; NaN where it was not computed, infinitely bad where the cell diverged."""
-        if metric in OF_NOISE:
-            return self.noise.get(path, np.nan)
         row = self.cells.get((path, display), {})
-        value = row.get(metric)
+        value = self.noise.get(path) if metric in OF_NOISE else row.get(metric)
         value = np.nan if value is None else float(value)
         if np.isnan(value) and (row.get("diverged") or 0) > 0:
             return np.inf if MEASURES[metric] else -np.inf
@@ -95,8 +98,19 @@ def difference(metric: str, a: np.ndarray, b: np.ndarray, margin: float) -> np.n
         return contrast(a, b, margin if MEASURES[metric] else -margin)
 
 
-def units(found: Lookup, strata: Sequence[dict], metric: str, display: str, margin: float) -> Units:
-    """A claim's differences: the mean over its strata, each in units of its reference where there are several."""
+def scope_of(replicates: int) -> str:
+    many = replicates >= REPLICATES
+    return "this way of training" if many else "this net" if replicates == 1 else f"these {replicates} nets"
+
+
+def units(
+    found: Lookup, strata: Sequence[dict], metric: str, display: str, margin: float, confirming: bool = False
+) -> Units:
+    """A claim's differences: the mean over its strata, where there are several each in units of its reference.
+
+    Measures of which higher is better are shares, or nearly so: they need no unit. confirming: their sign alone is
+    asked for, and so a reference near zero is no matter.
+    """
     if metric in OF_TIMING:
         return time_units(found, strata, margin)
     if metric in OF_INTERPOLATION:
@@ -104,48 +118,53 @@ def units(found: Lookup, strata: Sequence[dict], metric: str, display: str, marg
     common = [sorted(stratum["a"].keys() & stratum["b"].keys()) for stratum in strata]
     replicates = sorted(set.intersection(*map(set, common)))
     cells = [path for s in strata for side in ("a", "b") for rep in replicates for path in s[side][rep]]
-    least_n = min((int(found.cells[path, display]["n"]) for path in cells if (path, display) in found.cells), default=0)
+    n = min((int(found.cells[path, display]["n"]) for path in cells if (path, display) in found.cells), default=0)
     count = len(replicates)
-    scope = "this way of training" if count >= REPLICATES else "this net" if count == 1 else f"these {count} nets"
 
     def no(problem: str) -> Units:
-        return Units(np.array([]), np.nan, scope, count, least_n, problem)
+        return Units(np.array([]), np.nan, scope_of(count), count, n, problem=problem)
 
     if not replicates:
         return no("the sides have no replicate in common")
     if display != "clamp" and metric in OF_NOISE:
         return no(f"{metric} has no display")
-    values, references = [], []
-    for stratum in strata:
-        a, b = (
+    if metric in BIASED:
+        return no(f"{metric} has a bias that depends on the images, so no verdict rests on it")
+    sides = [
+        [
             np.array(
                 [np.mean([found.value(path, display, metric) for path in stratum[side][rep]]) for rep in replicates]
             )
             for side in ("a", "b")
-        )
-        if np.isnan(a).any() or np.isnan(b).any():
-            return no(f"{metric} was not computed")
-        reference = float(b.mean())
+        ]
+        for stratum in strata
+    ]
+    if np.isnan(sides).any():
+        return no(f"{metric} was not computed")
+    references = np.mean([b for _, b in sides], axis=1)
+    relative = len(strata) > 1 and MEASURES[metric]
+    if relative and not references.all():
+        return no("a reference is 0, which is no unit")
+    by_block = count < REPLICATES and np.isfinite(sides).all()  # a diverged cell has no blocks
+    values = []
+    for stratum, (a, b), reference in zip(strata, sides, references, strict=True):
         if (
-            CONFIRMED_BY.get(metric)
-            and np.isfinite(reference)
+            metric in CONFIRMED_BY
+            and not confirming
             and near_zero(found, stratum["b"], replicates, display, metric, reference)
         ):
             return no("the reference's distance is within two standard errors of zero")
-        if count < REPLICATES and np.isfinite(a).all() and np.isfinite(b).all():
+        if by_block:
             try:
                 a, b = (in_blocks(found, stratum[side], replicates, display, metric) for side in ("a", "b"))
             except KeyError:
                 return no(f"{metric} has no blocks, so it needs {REPLICATES} replicates")
         d = difference(metric, signed(metric, a), signed(metric, b), margin)
-        scale = abs(reference) if len(strata) > 1 else 1.0
-        if not scale:
-            return no("a reference is 0, which is no unit")
-        values.append(d / scale if np.isfinite(scale) else d)
-        references.append(reference)
+        values.append(d / abs(reference) if relative and np.isfinite(reference) else d)
     with np.errstate(invalid="ignore"):
         mean = np.mean(values, axis=0)
-    return Units(mean, 1.0 if len(strata) > 1 else references[0], scope, count, least_n)
+    few = "" if n >= LEAST_N else f"n = {n}; a verdict needs {LEAST_N} images"
+    return Units(mean, 1.0 if relative else float(references.mean()), scope_of(count), count, n, few)
 
 
 def in_blocks(found: Lookup, side: dict, replicates: list, display: str, metric: str) -> np.ndarray:
@@ -154,15 +173,20 @@ def in_blocks(found: Lookup, side: dict, replicates: list, display: str, metric:
 
 
 def near_zero(found: Lookup, side: dict, replicates: list, display: str, metric: str, reference: float) -> bool:
-    """Whether a reference's distance is no more than two standard errors, of the images in its nets, above zero."""
-    errors = []
-    for rep in replicates:
-        blocks = [found.blocks.get((path, display, metric)) for path in side[rep]]
-        if any(each is None for each in blocks):
-            return False
-        pooled = np.mean(blocks, axis=0)
-        errors.append(pooled.std(ddof=1) / np.sqrt(len(pooled)))
-    return reference < NEAR_ZERO * np.sqrt(np.sum(np.square(errors))) / len(errors)
+    """Whether a reference's distance is no more than two standard errors above zero: it is then no scale.
+
+    The error is that of the images, which all nets are compared with, and where there are nets enough of these.
+    """
+    if not np.isfinite(reference):
+        return False
+    try:
+        by_net = [in_blocks(found, side, [rep], display, metric) for rep in replicates]
+    except KeyError:
+        return False
+    error = standard_error(np.mean(by_net, axis=0))
+    if len(replicates) >= REPLICATES:
+        error = max(error, standard_error(np.mean(by_net, axis=1)))
+    return reference < NEAR_ZERO * error
 
 
 def time_units(found: Lookup, strata: Sequence[dict], margin: float) -> Units:
@@ -174,41 +198,49 @@ def time_units(found: Lookup, strata: Sequence[dict], margin: float) -> Units:
             paths = [path for paths in stratum[side].values() for path in paths]
             rounds = [found.tables.seconds.get(path) for path in paths]
             if any(each is None or not len(each) or not np.isfinite(each).all() for each in rounds):
-                return Units(np.array([]), 1.0, "this machine", 0, 0, "a side was not timed")
+                return Units(np.array([]), 1.0, "this machine", 0, None, problem="a side was not timed")
             sides.append(np.mean(rounds, axis=0))
         values.append(log_ratio(*sides) - np.log1p(margin))
     rounds = len(values[0])
-    problem = "" if rounds >= ROUNDS else f"{rounds} rounds were timed; a verdict needs {ROUNDS}"
-    return Units(np.mean(values, axis=0), 1.0, "this machine", 0, LEAST_N, problem)
+    few = "" if rounds >= ROUNDS else f"{rounds} rounds were timed; a verdict needs {ROUNDS}"
+    return Units(np.mean(values, axis=0), 1.0, "this machine", 0, None, few)
 
 
 def way_units(found: Lookup, strata: Sequence[dict], metric: str, display: str, margin: float) -> Units:
-    """Ways between latents: the mean over pairs, paths and spaces; below three replicates, a unit is a pair."""
-    table, values, counts, pairs = found.tables.interpolation, [], [], []
+    """Ways between latents: the mean over pairs, paths and spaces; below three replicates, a unit is a pair.
+
+    A pair that is missing on one side, or has no value, is one that diverged there.
+    """
+    values, references, counts, pairs = [], [], [], []
     for stratum in strata:
         replicates = sorted(stratum["a"].keys() & stratum["b"].keys(), key=str)
         counts.append(len(replicates))
-        sides = []
-        for side in ("a", "b"):
-            by_unit = []
-            for rep in replicates:
-                part = ways_of(table, stratum[side][rep], int(rep), display)
-                per_pair = part.groupby("pair")[metric].mean().dropna()
-                pairs.append(len(per_pair))
-                by_unit.append(per_pair.mean() if len(replicates) >= REPLICATES else per_pair)
-            if len(replicates) < REPLICATES and by_unit:
-                by_unit = pd.concat(by_unit, axis=1).mean(axis=1)
-            sides.append(np.asarray(by_unit, dtype=float))
-        least = min(map(len, sides), default=0)
-        sides = [side[:least] for side in sides]
-        values.append(difference(metric, *(signed(metric, side) for side in sides), margin))
-        reference = float(np.mean(sides[1])) if least else np.nan
-    count = min(counts, default=0)
-    scope = "this way of training" if count >= REPLICATES else "this net" if count == 1 else f"these {count} nets"
-    least = min(map(len, values), default=0)
-    enough = count >= REPLICATES or min(pairs, default=0) >= 8
-    problem = "" if least >= 2 and enough else "there are too few pairs of latents: 8 or more decide"
-    return Units(np.mean([value[:least] for value in values], axis=0), reference, scope, count, LEAST_N, problem)
+        tables = [
+            pd.DataFrame({rep: pair_values(found, stratum[side][rep], int(rep), metric, display) for rep in replicates})
+            for side in ("a", "b")
+        ]
+        if not replicates or any(table.empty or table.isna().all().any() for table in tables):
+            problem = f"{metric} was not computed"
+            return Units(np.array([]), np.nan, scope_of(min(counts)), min(counts), 0, problem=problem)
+        every = tables[0].index.union(tables[1].index)
+        pairs.append(len(every))
+        a, b = (table.reindex(every).fillna(np.inf).mean(axis=len(replicates) < REPLICATES) for table in tables)
+        values.append(difference(metric, signed(metric, a.to_numpy()), signed(metric, b.to_numpy()), margin))
+        references.append(b.mean())
+    count, least = min(counts), min(pairs)
+    few = "" if least >= PAIRS else f"{least} pairs of latents; a verdict needs {PAIRS}"
+    if len({len(each) for each in values}) > 1:
+        problem = "its ways have other numbers of pairs"
+        return Units(np.array([]), np.nan, scope_of(count), count, least, problem=problem)
+    with np.errstate(invalid="ignore"):
+        mean = np.mean(values, axis=0)
+    return Units(mean, float(np.mean(references)), scope_of(count), count, least, few)
+
+
+def pair_values(found: Lookup, ways: Sequence[dict], replicate: int, metric: str, display: str) -> pd.Series:
+    """A measure by pair of latents, the mean over all else; NaN where a part of it is no number."""
+    part = ways_of(found.tables.interpolation, ways, replicate, display)
+    return part.groupby("pair")[metric].agg(lambda values: values.mean(skipna=False))
 
 
 def ways_of(table: pd.DataFrame, ways: Sequence[dict], replicate: int, display: str) -> pd.DataFrame:
@@ -224,43 +256,56 @@ def ways_of(table: pd.DataFrame, ways: Sequence[dict], replicate: int, display: 
     return table[chosen]
 
 
-def decided(values: np.ndarray) -> Decision | None:
-    """`statistics.decide`, with a side that diverged as the worst there is; None where nothing can be said."""
-    worse, better = np.isposinf(values).any(), np.isneginf(values).any()
-    if np.isnan(values).any() or (worse and better):
-        return None
-    if worse or better:
-        at = np.inf if worse else -np.inf
-        return Decision(at, at, at, float(worse), np.inf, REFUTED if worse else SUPPORTED)
-    return decide(values) if len(values) > 1 else None
+def decided(values: np.ndarray) -> tuple[Decision | None, str]:
+    """`statistics.decide`, where cells may have diverged, with a note; None where nothing can be said.
+
+    Units that are all infinite to one side are a point there. Some that are have the last word against a claim or for
+    it only where the others decide likewise.
+    """
+    lost, finite = values[np.isinf(values)], values[np.isfinite(values)]
+    if np.isnan(values).any() or len(set(lost)) > 1:
+        return None, "both sides diverged"
+    if not len(lost):
+        return (decide(values), "") if len(values) > 1 else (None, "a single value has no interval")
+    at, wanted = float(lost[0]), REFUTED if lost[0] > 0 else SUPPORTED
+    if not len(finite):
+        return Decision(at, at, at, at, at, float(at > 0), np.inf, wanted), ""
+    others = decide(finite) if len(finite) > 1 else None
+    note = f"a side diverged in {len(lost)} of {len(values)}"
+    if others is None or others.verdict != wanted:
+        bounds = (-np.inf, np.inf) * 2
+        return Decision(at, *bounds, 1.0 if others is None else max(others.p, 0.5), np.inf, INCONCLUSIVE), note
+    return others._replace(estimate=at), note
 
 
-def judge_strata(found: Lookup, strata: Sequence[dict], metric: str, display: str, margin: float) -> Judged:
-    """One decision, with what has to agree with it."""
+def judge_strata(
+    found: Lookup, strata: Sequence[dict], metric: str, display: str, margin: float, trained_apart: bool = False
+) -> Judged:
+    """One decision, with what has to agree with it. trained_apart: the sides are of different trainings."""
     own = units(found, strata, metric, display, margin)
     if own.problem:
         return Judged(None, own, {}, INCONCLUSIVE, own.problem)
-    decision = decided(own.differences)
+    decision, note = decided(own.differences)
     if decision is None:
-        return Judged(None, own, {}, INCONCLUSIVE, "both sides diverged")
+        return Judged(None, own, {}, INCONCLUSIVE, note)
     agrees, missing = {}, []
     for name, other in CONFIRMED_BY.get(metric, {}).items():
-        also = units(found, strata, other, display, margin)
+        also = units(found, strata, other, display, margin, confirming=True)
         if also.problem:
             missing.append(other)
         else:
             with np.errstate(invalid="ignore"):
                 agrees[name] = bool(np.sign(also.differences.mean()) == np.sign(decision.estimate))
-    if own.least_n < LEAST_N:
-        return Judged(decision, own, agrees, INCONCLUSIVE, f"n = {own.least_n}; a verdict needs {LEAST_N} images")
-    if decision.verdict == INCONCLUSIVE:
-        return Judged(decision, own, agrees, INCONCLUSIVE, "")
-    if missing:
-        return Judged(decision, own, agrees, INCONCLUSIVE, f"{' and '.join(missing)} cannot confirm it: not computed")
     against = [CONFIRMED_BY[metric][name] for name, same in agrees.items() if not same]
-    if against:
-        return Judged(decision, own, agrees, INCONCLUSIVE, f"{' and '.join(against)} points the other way")
-    return Judged(decision, own, agrees, decision.verdict, "")
+    open_because = own.few
+    if not open_because and trained_apart and own.replicates < REPLICATES:
+        open_because = f"its sides are trained differently, which {REPLICATES} replicates can decide"
+    if not open_because and decision.verdict != INCONCLUSIVE:
+        open_because = f"{' and '.join(missing)} cannot confirm it: not computed" if missing else (
+            f"{' and '.join(against)} points the other way" if against else ""
+        )  # fmt: skip
+    verdict = INCONCLUSIVE if open_because else decision.verdict
+    return Judged(decision, own, agrees, verdict, "; ".join(filter(None, (note, open_because))))
 
 
 # ---------------------------------------------------------------- steps saved
@@ -287,6 +332,13 @@ def saving(found: Lookup, row: dict) -> tuple[dict, Judged]:
         k_lo = k
     top = judged[counts[-1]]
     basis = judged[k_hi] if k_hi else top
+    if k_hi is not None:  # the sequence is as sure as its least sure step
+        worst = max(judged[k].decision.p for k in counts if k >= k_hi)
+        basis = basis._replace(decision=basis.decision._replace(p=worst))
+    good = [k for k in counts if judged[k].verdict == SUPPORTED]
+    if top.verdict == REFUTED and good:
+        note = f"{counted} {good[-1]} is as good and {counts[-1]} is worse, so that the order says nothing"
+        basis = basis._replace(verdict=INCONCLUSIVE, note=note)
     trail = [
         {"count": k, "verdict": judged[k].verdict, "note": judged[k].note}
         | ({} if (d := judged[k].decision) is None else numbers(d, judged[k].units.reference))
@@ -420,8 +472,9 @@ def judge(rows: Sequence[dict], tables: Tables, changed: Mapping[str, str]) -> t
             saved, basis = saving(found, row)
             savings.append(saved)
         else:
-            basis = judge_strata(found, row["strata"], row["metric"], row["display"], row["margin"])
-        of_units = {"scope": basis.units.scope, "replicates": basis.units.replicates, "n": basis.units.least_n}
+            apart = row.get("trained_apart", False)
+            basis = judge_strata(found, row["strata"], row["metric"], row["display"], row["margin"], apart)
+        of_units = {"scope": basis.units.scope, "replicates": basis.units.replicates, "n": basis.units.n}
         of_test = {} if basis.decision is None else basis.decision._asdict()
         of_test.pop("verdict", None)
         agreement = {f"agrees_{name}": same for name, same in basis.agrees.items()}
@@ -434,43 +487,58 @@ def judge(rows: Sequence[dict], tables: Tables, changed: Mapping[str, str]) -> t
             | {"reference": basis.units.reference, "verdict": basis.verdict, "note": note}
         )
     family = [each for each in judged if "p" in each and not each["exploratory"]]
-    for each, p in zip(family, holm([each["p"] for each in family]), strict=True):
+    against = holm([1 - each["p"] for each in family])
+    for each, p, p_against in zip(family, holm([each["p"] for each in family]), against, strict=True):
         each["p_holm"] = float(p)
-        if each["verdict"] == SUPPORTED and p > 1 - LEVEL:
-            each["note"] = "; ".join(
-                filter(None, (each["note"], "by itself; not after Holm's correction for all claims"))
-            )
+        least = {SUPPORTED: p, REFUTED: p_against}.get(each["verdict"], 0)
+        each["after_holm"] = bool(least <= 1 - LEVEL)
+    for each in judged:
+        if each.get("after_holm") is False:
+            each["note"] = "; ".join(filter(None, (each["note"], ALONE)))
     return judged, savings
 
 
 # ---------------------------------------------------------------- arm by arm
 
-BETTER, WORSE, TIE = "better", "worse", "tie"
+BETTER, WORSE, TIE, OPEN = "better", "worse", "tie", "undecided"
 
 
 def differences(pairs: Sequence[dict], tables: Tables) -> list[dict]:
-    """The rows of differences.csv: each arm's paired difference to another start, and a word; ties are said to be ties.
+    """The rows of differences.csv: each arm's paired difference to another start, and a word for it.
+
+    A tie is a difference whose 95 % interval has zero in it: these replicates cannot tell the two apart, which does not
+    make them equal. What is no verdict for another reason is undecided, and the note says why.
 
     pairs: mappings with axes (of the arm), against, display, metric, a and b (replicate -> paths).
     """
     found, rows = Lookup(tables), []
     for pair in pairs:
         judged = judge_strata(found, [{"a": pair["a"], "b": pair["b"], "at": {}}], pair["metric"], pair["display"], 0.0)
-        word = {SUPPORTED: BETTER, REFUTED: WORSE}.get(judged.verdict, TIE)
-        decision = judged.decision
         rows.append(
             pair["axes"]
             | {
                 "display": pair["display"],
                 "against": pair["against"],
                 "replicates": judged.units.replicates,
-                "n": judged.units.least_n,
-                "estimate": np.nan if decision is None else decision.estimate,
-                "ci_low": np.nan if decision is None else decision.ci_low,
-                "ci_high": np.nan if decision is None else decision.ci_high,
+                "n": judged.units.n,
                 "reference": judged.units.reference,
-                "word": word if decision is not None else "",
+                "word": word(judged),
                 "note": judged.note,
+            }
+            | {
+                name: np.nan if judged.decision is None else getattr(judged.decision, name)
+                for name in ("estimate", "ci_low", "ci_high")
             }
         )
     return rows
+
+
+def word(judged: Judged) -> str:
+    decision = judged.decision
+    if decision is None:
+        return ""
+    if judged.verdict == INCONCLUSIVE and decision.verdict != INCONCLUSIVE or judged.units.few:
+        return OPEN
+    if not np.isfinite(decision.estimate):
+        return {SUPPORTED: BETTER, REFUTED: WORSE}.get(judged.verdict, OPEN)
+    return BETTER if decision.ci_high < 0 else WORSE if decision.ci_low > 0 else TIE

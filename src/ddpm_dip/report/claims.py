@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ..evaluation.measures import MEASURES, OF_TIMING
-from ..evaluation.statistics import LEVEL
+from ..evaluation.measures import MEASURES, OF_INTERPOLATION, OF_TIMING
+from ..evaluation.verdicts import ALONE
 from . import labels
 from .labels import compact
 
+RESERVES = (ALONE, "changed", "added", "a side diverged")  # how such parts of a note begin
 VERDICTS = ("supported", "refuted", "inconclusive", "not asked")
 SIGNS = {"supported": "✓", "refuted": "✗", "inconclusive": "?", "not asked": "–"}
 
@@ -27,9 +28,9 @@ def headline(speedups: pd.DataFrame | None, claims: pd.DataFrame | None, dataset
             return "This study asks for no verdict: it has no claims."
         counts = [f"{int((claims['verdict'] == word).sum())} {word}" for word in VERDICTS[:3]]
         return f"Of the claims on {dataset}: {', '.join(counts)}. None is about steps saved."
-    found, corrected = [], claims.set_index(["claim", "model"])["p_holm"].to_dict()
+    found, judged = [], {(row["claim"], row["model"]): row for row in claims.to_dict("records")}
     for model, part in speedups.groupby("model", sort=False):
-        words = [saved(row, corrected[row["claim"], model]) for row in part.to_dict("records")]
+        words = [saved(row) + reserve(judged[row["claim"], model]) for row in part.to_dict("records")]
         found.append(f"On {dataset} ({model}): " + "; ".join(words) + ".")
     of_claims = claims[claims["claim"].isin(speedups["claim"])]
     return " ".join(found) + how(of_claims)
@@ -44,13 +45,13 @@ def how(claims: pd.DataFrame) -> str:
     return f" (As good: within {within} of the whole chain's distance; {nets}.)"
 
 
-def saved(row: Mapping, p_holm: float) -> str:
-    """One row of speedups.csv in words. p_holm: of its claim; what holds by itself alone is said to."""
+def saved(row: Mapping) -> str:
+    """One row of speedups.csv in words."""
     arm, reference, top = row["arm"], int(row["reference"]), max(each["count"] for each in json.loads(row["trail"]))
-    at = "K" if row["axis"] == "steps" else "evaluations"
+    by_steps = row["axis"] == "steps"
     if row["verdict"] == "supported":
         k = int(row["k_hi"])
-        where = f"from K = {k} on" if row["axis"] == "steps" else f"with {k} evaluations"
+        where = f"from K = {k} on" if by_steps else f"with {k} evaluations"
         most = row["nfe_ratio_high"]
         times = f"{compact(row['nfe_ratio_low'])} or more" if not known(most) else (
             f"between {compact(row['nfe_ratio_low'])} and {compact(most)}"
@@ -58,51 +59,72 @@ def saved(row: Mapping, p_holm: float) -> str:
         seconds = ""
         if known(row["seconds_ratio"]):
             seconds = f", {compact(row['seconds_ratio'])} times less time"
-        corrected = f"; taken alone: p {compact(p_holm)} after Holm's correction for all claims"
-        alone = corrected if p_holm > 1 - LEVEL else ""
-        return f"{arm} does as well as all {reference} steps {where} ({times} times fewer{seconds}{alone})"
+        return f"{arm} does as well as all {reference} steps {where} ({times} times fewer{seconds})"
     if row["verdict"] == "refuted":
-        lowest = f"K = {top}" if at == "K" else f"{top} evaluations"
-        return f"{arm} saves no steps (not even {lowest} is as good as all {reference})"
+        most = f"the largest K tried, {top}," if by_steps else f"{top} evaluations, the most tried,"
+        return f"{arm} saves no steps (even {most} {'is' if by_steps else 'are'} worse than all {reference})"
     return f"whether {arm} saves steps is not decided"
 
 
-def share(row: Mapping) -> tuple[float, float, float, float] | None:
-    """A claim's side as a multiple of its reference: estimate, low and high end of its 95 % interval, and what counts.
+def reserve(row: Mapping) -> str:
+    """What is to be said at once of a verdict, after a dash: that it is exploratory, or is not as it was planned."""
+    said = ["exploratory"] if told_true(row["exploratory"]) else []
+    said += [part for part in str(row["note"]).split("; ") if part.startswith(RESERVES)]
+    return f" – {', '.join(said)}" if said and row["verdict"] != "inconclusive" else ""
 
-    The last one is the multiple at which the claim's verdict turns: 1, or 1 and the margin.
+
+def told_true(value: object) -> bool:
+    """Whether a column of a table that was read back says true."""
+    return str(value).lower() == "true"
+
+
+def share(row: Mapping) -> dict[str, float] | None:
+    """A claim's side as a multiple of its reference, None where that is not above zero or nothing was estimated.
+
+    estimate; low and high: the ends of its two-sided 95 % interval; bound: the one-sided 95 % bound that decides, the
+    upper one but of what is refuted; turn: the multiple at which the verdict turns, 1, or 1 and the margin.
     """
     if not known(row["estimate"]) or not known(row["reference"]):
         return None
-    values = [row["estimate"], row["ci_low"], row["ci_high"]]
-    margin = row["margin"]
-    if row["metric"] in OF_TIMING:
-        return (*(float(np.exp(value) * (1 + margin)) for value in values), 1 + margin)
-    scale = row["reference"] if row["reference"] > 0 else 1.0
-    if MEASURES[row["metric"]]:
-        return (*(1 + margin + value / scale for value in values), 1 + margin)
-    low, high = sorted(values[1:])
-    return (*(1 - margin - value / scale for value in (values[0], high, low)), 1 - margin)
+    margin, lower, scale = row["margin"], MEASURES[row["metric"]], row["reference"]
+    if scale <= 0:
+        return None
+
+    def multiple(value: float) -> float:
+        if row["metric"] in OF_TIMING:
+            return float(np.exp(value) * (1 + margin))
+        return 1 + margin + value / scale if lower else 1 - margin - value / scale
+
+    low, high = sorted((multiple(row["ci_low"]), multiple(row["ci_high"])))
+    bound = multiple(row["bound_low" if row["verdict"] == "refuted" else "bound_high"])
+    turn = 1 + margin if lower else 1 - margin
+    return {"estimate": multiple(row["estimate"]), "low": low, "high": high, "bound": bound, "turn": turn}
 
 
 def evidence(row: Mapping) -> str:
     """What a verdict rests on, in words."""
     if row["verdict"] == "not asked":
         return row["note"]
-    parts, multiple = [], share(row)
-    if multiple is not None and np.isfinite(multiple[0]):
-        estimate, low, high, turn = (compact(value) for value in multiple)
-        word = labels.metric_word(row["metric"])
-        parts.append(f"{word} {estimate} times the reference's (95 %: {low} to {high}; the claim needs "
-                     f"{'below' if MEASURES[row['metric']] else 'above'} {turn})")  # fmt: skip
-    elif multiple is not None:
-        parts.append("a chain diverged, which counts as the worst there is")
+    parts, found = [], share(row)
+    if found is not None and np.isfinite(found["estimate"]):
+        told = {name: compact(value) for name, value in found.items()}
+        side = "below" if MEASURES[row["metric"]] else "above"
+        needs = f"not {side} the {told['turn']} it needs" if row["verdict"] == "refuted" else (
+            f"which is to be {side} {told['turn']}"
+        )  # fmt: skip
+        parts.append(f"{labels.metric_word(row['metric'])} {told['estimate']} times the reference's "
+                     f"(95 %: {told['low']} to {told['high']}; one-sided bound {told['bound']}, {needs})")  # fmt: skip
+    elif known(row["estimate"]) and np.isfinite(row["estimate"]):
+        ends = " to ".join(compact(row[end]) for end in ("ci_low", "ci_high"))
+        parts.append(f"contrast {compact(row['estimate'])} (95 %: {ends}); below 0 supports it")
     if known(row["replicates"]) and row["replicates"]:
         count = int(row["replicates"])
-        parts.append(f"{count} replicate{'s' * (count != 1)}, n = {int(row['n'])}: of {row['scope']}")
+        unit = "pairs" if row["metric"] in OF_INTERPOLATION else "n"
+        parts.append(f"{count} replicate{'s' * (count != 1)}, {unit} = {int(row['n'])}: of {row['scope']}")
     elif known(row["scope"]):
         parts.append(f"of {row['scope']}")
-    if row["verdict"] == "inconclusive" and known(row["mde"]) and np.isfinite(row["mde"]):
+    open_itself = row["verdict"] == "inconclusive" and row["bound_low"] <= 0 <= row["bound_high"]
+    if open_itself and known(row["mde"]) and np.isfinite(row["mde"]):
         scale = row["reference"] if row["metric"] not in OF_TIMING and row["reference"] > 0 else 1.0
         parts.append(f"it would take a difference of {100 * row['mde'] / scale:.0f} % to be found with 80 % power")
     if known(row["p_holm"]):
@@ -119,7 +141,7 @@ def rows_of(claims: pd.DataFrame) -> list[dict]:
         text = row["statement"] if known(row["statement"]) else row["contrast"]
         found.append({"claim": row["claim"], "statement": text, "model": row["model"] if known(row["model"]) else "",
                       "contrast": row["contrast"], "verdict": row["verdict"], "evidence": evidence(row),
-                      "exploratory": str(row["exploratory"]).lower() == "true"})  # fmt: skip
+                      "exploratory": told_true(row["exploratory"])})  # fmt: skip
     return found
 
 
@@ -134,12 +156,13 @@ def standing(differences: pd.DataFrame, display: str = "clamp") -> list[dict]:
 
 
 def against(row: Mapping | None) -> str:
-    """A difference in words: better by 35 % (20 to 50), or a tie."""
+    """A difference in words: better by 35 % (20 to 50), a tie, or why it is undecided."""
     if row is None:
         return "–"
     if not known(row["estimate"]) or not np.isfinite(row["estimate"]):
-        return row["word"] if known(row["word"]) else "not computed"
+        return row["word"] if known(row["word"]) else row["note"] if known(row["note"]) else "not computed"
     if not known(row["reference"]) or row["reference"] <= 0:
         return f"{row['word']} ({compact(row['estimate'])})"
     percent = [100 * row[name] / row["reference"] for name in ("estimate", "ci_low", "ci_high")]
-    return f"{row['word']}: {percent[0]:+.0f} % ({percent[1]:+.0f} to {percent[2]:+.0f})"
+    why = f"; {row['note']}" if row["word"] == "undecided" else ""
+    return f"{row['word']}: {percent[0]:+.0f} % ({percent[1]:+.0f} to {percent[2]:+.0f}){why}"

@@ -45,7 +45,7 @@ def changed(rows: list[dict], records: Mapping[str, dict], digests: Mapping[str,
         then = [records[path].get("claims") for path in sorted(paths & records.keys())]
         then = [each for each in then if each is not None]
         if any(name in each and each[name] != digests.get(name) for each in then):
-            said[name] = "changed after its first sample was drawn"
-        elif then and not any(name in each for each in then):
-            said[name] = "added after its samples were drawn"
+            said[name] = "changed, or its replicates or n, after its first sample was drawn"
+        elif not all(name in each for each in then):
+            said[name] = "added after samples of it were drawn"
     return said

@@ -72,9 +72,10 @@ class Claim(NamedTuple):
         return list(dict.fromkeys(cell for side in sides for cells in side.values() for cell in cells))
 
 
-def digest(claim: dict) -> str:
-    """Of what a claim's verdict goes by: all but its words and whether it is exploratory."""
-    content = {key: value for key, value in claim.items() if key not in ("statement", "exploratory")}
+def digest(claim: dict, config: dict) -> str:
+    """Of what a claim's verdict goes by: all but its words. How many nets and images there are is part of it."""
+    content = {key: value for key, value in claim.items() if key != "statement"}
+    content |= {"replicates": config["seeds"]["replicates"], "n": config["sampling"]["n"]}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -101,7 +102,7 @@ def claim(config: dict, name: str, given: dict, labelled: bool, left_out: set[st
     display = given.get("display", "clamp")
     if display not in DISPLAYS:
         raise UserError(f"{key}.display: {display!r} is unknown; {nearest(display, DISPLAYS)}")
-    margin = margin_of(key, kind, given)
+    margin = margin_of(key, kind, given, MEASURES[metric])
     words = given.get("statement", "")
     named = [model for side in (a, b) for model in as_list(side.get("model", at.get("model")))]
     if None in named:
@@ -121,7 +122,7 @@ def claim(config: dict, name: str, given: dict, labelled: bool, left_out: set[st
         given.get("exploratory", False),
         counted,
         {},
-        digest(given),
+        digest(given, config),
     )
     why = f"the study leaves out the model {gone[0]}" if gone else ""
     why = why or untrained(config, [at | side for side in (a, b)])
@@ -170,7 +171,7 @@ def grids(given: dict, of_ways: bool) -> Iterator[tuple[str, dict]]:
         yield name, {axis: value for axis, value in given.get(name, {}).items() if not (of_ways and axis in WAY)}
 
 
-def margin_of(key: str, kind: str, given: dict) -> float:
+def margin_of(key: str, kind: str, given: dict, lower_is_better: bool) -> float:
     margin = given.get("margin", 0)
     if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin < float("inf"):
         raise UserError(f"{key}.margin is {margin!r}; it must be a number, 0.5 for half of the reference's distance")
@@ -178,6 +179,8 @@ def margin_of(key: str, kind: str, given: dict) -> float:
         raise UserError(f"{key}.margin is {margin}; `better` takes none: leave it out, or ask for as-good-as")
     if kind != "better" and not margin:
         raise UserError(f"{key}.margin: {kind} needs a margin above 0: how much worse still counts as as good")
+    if not lower_is_better and margin >= 1:
+        raise UserError(f"{key}.margin is {margin}; of a metric that is better when high it must be below 1, all of it")
     return float(margin)
 
 
@@ -235,6 +238,12 @@ def check_saving(key: str, made: Claim, strata: list[Stratum]) -> None:
     if len(reference) != 1 or None in reference:
         raise UserError(f"{key}.against: a saving is counted from one reference with a chain, such as steps: 1000")
     most = max(reference)
+    for stratum in strata:
+        count = stratum.at[made.counted]
+        if wrong := [cell.nfe for cells in stratum.a.values() for cell in cells if cell.nfe != count]:
+            raise UserError(
+                f"{key}: {made.counted} {count} is {wrong[0]} evaluations; count what is saved, by nfe: [...]"
+            )
     if wrong := [stratum.at[made.counted] for stratum in strata if stratum.at[made.counted] >= most]:
         raise UserError(f"{key}.at.{made.counted}: {wrong[0]} is no saving against {most}; give counts below it")
     if twice := [axis for axis in made.at if axis not in ("model", "replicate", made.counted) and
@@ -281,7 +290,7 @@ def asked(claims: list[Claim]) -> list[dict]:
         shared |= {
             name: getattr(made, name) for name in ("kind", "metric", "display", "margin", "exploratory", "counted")
         }
-        shared |= {"arm": arm_of(made), "not_asked": made.not_asked}
+        shared |= {"arm": arm_of(made), "not_asked": made.not_asked, "trained_apart": trained_apart(made)}
         for model, strata in made.rows.items() or [("", [])]:
             of_reference = strata[0].b.values() if made.counted and strata else ()
             reference = max((cell.nfe for cells in of_reference for cell in cells), default=0)
@@ -289,6 +298,19 @@ def asked(claims: list[Claim]) -> list[dict]:
                 shared | {"model": model, "reference_nfe": reference, "strata": [by_path(each) for each in strata]}
             )
     return found
+
+
+def trained_apart(made: Claim) -> bool:
+    """Whether its sides are of different trainings: then it is about training, and one net of each says little."""
+
+    def trainings(side: dict[int, list]) -> set:
+        return {
+            (each.model, each.epochs) if isinstance(each, Cell) else each["model"]
+            for own in side.values()
+            for each in own
+        }
+
+    return any(trainings(s.a) != trainings(s.b) for strata in made.rows.values() for s in strata)
 
 
 def arm_of(made: Claim) -> str:
