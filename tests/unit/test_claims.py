@@ -168,6 +168,8 @@ MISTAKES = [
     (BETTER | {"at": {}}, "claims.X.at: model is missing; known are hw4, hw4-sees"),
     (BETTER | {"at": {"model": "hw9"}}, "claims.X.at.model: 'hw9' is unknown; did you mean 'hw4'?"),
     (BETTER | {"at": AT | {"stpes": 3}}, "claims.X.at: unknown axis 'stpes'; did you mean 'steps'?"),
+    (BETTER | {"metric": ["recall"]}, "claims.X.metric is ['recall']; it must be a name"),
+    (BETTER | {"at": AT | {"model": {}}}, "claims.X.at.model"),
     (BETTER | {"at": [1]}, "claims.X.at is [1]; it must be a mapping from axes to values"),
     (BETTER | {"than": {"start": "dip"}}, "claims.X: both sides are the same cells"),
     (BETTER | {"exploratory": "yes"}, "claims.X.exploratory is 'yes'; it must be true or false"),

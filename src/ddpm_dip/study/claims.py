@@ -158,7 +158,8 @@ def sides(key: str, given: dict) -> tuple[str, dict, dict]:
     for name in (kind, other, "at"):
         if not isinstance(given.get(name, {}), dict):
             raise UserError(f"{key}.{name} is {given[name]!r}; it must be a mapping from axes to values")
-    for name, right, what in (("statement", str, "text"), ("exploratory", bool, "true or false")):
+    options = {"statement": (str, "text"), "metric": (str, "a name"), "display": (str, "a name")}
+    for name, (right, what) in (options | {"exploratory": (bool, "true or false")}).items():
         if name in given and not isinstance(given[name], right):
             raise UserError(f"{key}.{name} is {given[name]!r}; it must be {what}")
     return kind, given[kind], given[other]

@@ -234,7 +234,7 @@ def check_claims(config: dict, left_out: set[str]) -> Iterator[str]:
             claims.sides(key, given)
             mistakes = []
             for part, asked in claims.grids(given, given.get("metric") in claims.OF_INTERPOLATION):
-                models = [model for model in grid.as_list(asked.get("model", grid.DIP)) if model not in left_out]
+                models = [model for model in grid.as_list(asked.get("model", grid.DIP)) if model not in list(left_out)]
                 mistakes += check_grid(config, f"{key}.{part}", asked | {"model": models or grid.DIP})
                 mistakes += [says for plugin in asked_plugins(asked) if (says := plugins.problem(*plugin))]
             yield from mistakes
