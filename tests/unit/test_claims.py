@@ -93,7 +93,7 @@ def test_a_list_on_a_side_is_pooled():
 
 
 def test_models_on_the_sides_are_one_row():
-    given = {"better": {"model": "hw4"}, "than": {"model": "hw4-dip"}, "at": {"epochs": 20, "steps": 5}}
+    given = {"better": {"model": "hw4"}, "than": {"model": "hw4-dip"}, "at": {"epochs": 10, "steps": 5}}
     found = only(A=given)
     assert list(found.rows) == ["hw4 / hw4-dip"]
 
