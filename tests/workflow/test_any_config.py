@@ -131,7 +131,7 @@ def names_keys(message: str) -> bool:
     return all(re.match(KEY, line) for line in message.splitlines()) and bool(message)
 
 
-@many(100, 3000)
+@many(100, 1500)
 def test_check_accepts_or_names_the_key(examples):
     @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(config=mutated(WHOLE))
@@ -167,7 +167,7 @@ def dry_run(overlay: dict, folder: Path) -> str:
     return printed.getvalue()
 
 
-@many(30, 1000)
+@many(30, 400)
 def test_every_accepted_config_has_a_dag(examples, tmp_path, monkeypatch):
     accepted = []
     monkeypatch.setattr(files, "lock", lambda folder, wait=False: 1)  # one process, a thousand runs
