@@ -284,6 +284,9 @@ def test_sides_that_are_trained_apart_need_three_replicates():
         assert found["verdict"] == verdict
     one = judged(row(strata=[stratum("a", "b", 1)], trained_apart=True), tables(values))
     assert "trained differently, which 3 replicates can decide" in one["note"] and one["estimate"] < 0
+    seconds = {"a-r0": np.linspace(1, 1.1, 15), "b-r0": np.linspace(2, 2.2, 15)}
+    times = row(strata=[stratum("a", "b", 1)], metric="seconds", trained_apart=True)
+    assert judged(times, tables(values, seconds=seconds))["verdict"] == SUPPORTED
 
 
 def test_a_share_of_zero_in_one_of_several_k_is_a_value():

@@ -298,7 +298,7 @@ def judge_strata(
                 agrees[name] = bool(np.sign(also.differences.mean()) == np.sign(decision.estimate))
     against = [CONFIRMED_BY[metric][name] for name, same in agrees.items() if not same]
     open_because = own.few
-    if not open_because and trained_apart and own.replicates < REPLICATES:
+    if not open_because and trained_apart and 0 < own.replicates < REPLICATES:  # times have none
         open_because = f"its sides are trained differently, which {REPLICATES} replicates can decide"
     if not open_because and decision.verdict != INCONCLUSIVE:
         open_because = f"{' and '.join(missing)} cannot confirm it: not computed" if missing else (
