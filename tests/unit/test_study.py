@@ -172,7 +172,7 @@ def test_what_is_left_out_has_its_default():
     assert (cell.passes, cell.nfe) == (2, 500)
     three = laid_over({"seeds": {"replicates": [0, 1, 5]}, "training": {"weights": "last"}})
     found = grid.expand(three, {"model": "hw4", "epochs": "all"}, "grid")
-    assert [(cell.replicate, cell.epochs) for cell in found] == [(r, e) for r in (0, 1, 5) for e in (10, 40)]
+    assert [(cell.replicate, cell.epochs) for cell in found] == [(r, e) for r in (0, 1, 5) for e in (5, 40)]
     assert {cell.weights for cell in found} == {"last"}
 
 
@@ -197,8 +197,8 @@ def test_whether_passes_apply_is_said_by_the_start_and_by_no_prefix_of_its_name(
 def test_a_cell_is_its_path():
     every = study.cells(DEFAULT)
     assert len({cell.path for cell in every}) == len(every)
-    assert cells(model="hw4", epochs=10, start="dip", passes=3, steps=500)[0].path == (
-        "hw4/r0/epoch-0010-ema/dip-p03/ancestral/K0500-nfe0500"
+    assert cells(model="hw4", epochs=5, start="dip", passes=3, steps=500)[0].path == (
+        "hw4/r0/epoch-0005-ema/dip-p03/ancestral/K0500-nfe0500"
     )
     assert cells(model="hw4", sampler="ddim", clip_x0=True, nfe=50)[0].path == (
         "hw4/r0/epoch-0040-ema/noise/ddim-clip/K1000-nfe0050"
@@ -209,7 +209,7 @@ def test_a_cell_is_its_path():
 def test_no_two_points_have_one_path():
     values = {
         "model": ["hw4", "hw4-sees"],
-        "epochs": [10, 40],
+        "epochs": [5, 40],
         "weights": ["last", "ema"],
         "start": [name for name in plugins.names("start") if "gan" not in grid.needs(name)],
         "passes": [1, 12],
