@@ -123,6 +123,8 @@ def test_the_digest_is_of_what_the_verdict_goes_by():
     assert only(A=BETTER).digest == only(B=BETTER | {"statement": "Other words."}).digest
     for config in ({"seeds": {"replicates": [0, 1]}}, {"sampling": {"n": 64}}):
         assert asked(config, A=BETTER).claims[0].digest != only(A=BETTER).digest
+    fixed = BETTER | {"at": AT | {"replicate": 0}}  # other replicates are no part of it
+    assert asked({"seeds": {"replicates": [0, 1]}}, A=fixed).claims[0].digest == only(A=fixed).digest
     for other in (
         BETTER | {"metric": "coverage"},
         BETTER | {"at": AT | {"steps": [200]}},

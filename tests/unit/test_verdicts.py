@@ -43,7 +43,14 @@ def stratum(a, b, replicates, **at):
 
 def row(kind="better", strata=(), **more):
     base = {"claim": "X", "statement": "s", "contrast": "c", "kind": kind, "model": "m", "metric": "fd_classifier"}
-    base |= {"display": "clamp", "margin": 0.0, "exploratory": False, "counted": None, "reference_nfe": 0}
+    base |= {
+        "trained_apart": False,
+        "display": "clamp",
+        "margin": 0.0,
+        "exploratory": False,
+        "counted": None,
+        "reference_nfe": 0,
+    }
     return base | {"arm": "arm", "not_asked": "", "strata": list(strata)} | more
 
 
@@ -197,6 +204,16 @@ def test_a_saving_whose_order_makes_no_sense_is_not_decided():
     found = judged(row("saves-steps", strata, margin=0.5, counted="nfe", reference_nfe=1000), plain(values))
     assert found["verdict"] == INCONCLUSIVE and "nfe 10 is as good and 20 is worse" in found["note"]
     assert found["speedup"]["verdict"] == INCONCLUSIVE
+
+
+def test_a_saving_has_a_ratio_of_seconds_where_the_rounds_are_enough():
+    values = nets(b=[10.0, 10.1, 9.9], a500=[10.0, 10.2, 9.7])
+    asked = row("saves-steps", [stratum("a500", "b", 3, steps=500)], margin=0.5, counted="steps", reference_nfe=1000)
+    for rounds, known in ((15, True), (14, False), (1, False)):
+        times = {path: np.linspace(1, 1.1, rounds) * (2 if path[0] == "b" else 1) for path in values}
+        saved = judged(asked, plain(values)._replace(seconds=times))["speedup"]
+        assert np.isfinite(saved["seconds_ratio"]) == known
+        assert not known or saved["seconds_ratio"] == pytest.approx(2)
 
 
 def test_one_net_is_judged_by_its_blocks_and_says_so():

@@ -319,7 +319,8 @@ def saving(found: Lookup, row: dict) -> tuple[dict, Judged]:
     each bound one-sided 95 %.
     """
     strata, counted, reference = row["strata"], row["counted"], row["reference_nfe"]
-    judged = {s["at"][counted]: judge_strata(found, [s], row["metric"], row["display"], row["margin"]) for s in strata}
+    rule = row["metric"], row["display"], row["margin"], row["trained_apart"]
+    judged = {s["at"][counted]: judge_strata(found, [s], *rule) for s in strata}
     counts = sorted(judged)
     k_hi = k_lo = None
     for k in reversed(counts):
@@ -379,7 +380,7 @@ def time_ratio(found: Lookup, row: dict, k_hi: int | None) -> dict:
         return empty
     stratum = next(s for s in row["strata"] if s["at"][row["counted"]] == k_hi)
     timed = time_units(found, [stratum], 0)
-    if timed.problem:
+    if timed.problem or timed.few:
         return empty
     decision = decide(timed.differences)
     names = ("estimate", "ci_high", "ci_low")  # of log(a / b): turned over, the high end is the low one
@@ -472,8 +473,8 @@ def judge(rows: Sequence[dict], tables: Tables, changed: Mapping[str, str]) -> t
             saved, basis = saving(found, row)
             savings.append(saved)
         else:
-            apart = row.get("trained_apart", False)
-            basis = judge_strata(found, row["strata"], row["metric"], row["display"], row["margin"], apart)
+            rule = row["metric"], row["display"], row["margin"], row["trained_apart"]
+            basis = judge_strata(found, row["strata"], *rule)
         of_units = {"scope": basis.units.scope, "replicates": basis.units.replicates, "n": basis.units.n}
         of_test = {} if basis.decision is None else basis.decision._asdict()
         of_test.pop("verdict", None)

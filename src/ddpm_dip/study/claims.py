@@ -75,7 +75,9 @@ class Claim(NamedTuple):
 def digest(claim: dict, config: dict) -> str:
     """Of what a claim's verdict goes by: all but its words. How many nets and images there are is part of it."""
     content = {key: value for key, value in claim.items() if key != "statement"}
-    content |= {"replicates": config["seeds"]["replicates"], "n": config["sampling"]["n"]}
+    content |= {"n": config["sampling"]["n"]}
+    if not any("replicate" in part for part in claim.values() if isinstance(part, dict)):
+        content |= {"replicates": config["seeds"]["replicates"]}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
