@@ -1,6 +1,9 @@
 # make run                              the default study, in a .venv of its own
 # make run STUDY=studies/mnist.yaml     another study
+# make progress                         how far it is, from another terminal; with STUDY=... too
+# make peek                             a report of what is there already
 # make diff A=results/x B=results/y     what two runs differ in
+# make film SAMPLES=results/x/samples/CELL.npz   a GIF of one cell's chain, beside it
 # make why                              what a run would do and why, before it does it; with STUDY=... too
 # make bench                            speed against the original's way and against peers, to results/bench/
 # make test, make test-long, make lint
@@ -9,14 +12,24 @@ CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run diff why bench test test-long lint clean
+.PHONY: run progress peek diff film why bench test test-long lint clean
 
 run: $(VENV)/installed
-	$(BIN)/snakemake --cores $(CORES) $(if $(STUDY),--configfile $(STUDY))
+	@$(BIN)/python workflow/tools/run.py --cores $(CORES) $(STUDY)
 
 diff: $(VENV)/installed
 	@$(if $(and $(A),$(B)),,echo "error: make diff A=results/x B=results/y" && exit 2)
 	@$(BIN)/python workflow/tools/diff.py "$(A)" "$(B)"
+
+progress: $(VENV)/installed
+	@$(BIN)/python workflow/tools/progress.py $(STUDY)
+
+peek: $(VENV)/installed
+	@$(BIN)/python workflow/tools/peek.py $(STUDY)
+
+film: $(VENV)/installed
+	@$(if $(SAMPLES),,echo "error: make film SAMPLES=results/STUDY/samples/CELL.npz" && exit 2)
+	@$(BIN)/python workflow/tools/film.py "$(SAMPLES)"
 
 why: $(VENV)/installed
 	@$(BIN)/python workflow/tools/why.py $(STUDY)

@@ -8,6 +8,7 @@ import copy
 import io
 import json
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -24,11 +25,11 @@ import jobfile
 from ddpm_dip import study
 from ddpm_dip.evaluation.metrics import METRICS
 from ddpm_dip.jobs import files
-from ddpm_dip.report import labels, plan, tables
+from ddpm_dip.report import labels, plan, sprites, tables
 from ddpm_dip.study import timing
 from ddpm_dip.study.claims import asked as claims_asked
-from ddpm_dip.study.claims import pairs
-from ddpm_dip.study.plan import JUDGED, data_of, metrics_of, samples_of
+from ddpm_dip.study.claims import contrasts, pairs
+from ddpm_dip.study.plan import JUDGED, SCRIPT, data_of, metrics_of, pictures_of, samples_of
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("hw4", "hw4-sees")
@@ -76,7 +77,7 @@ CONFIG = overlay(
         "quality": {
             "title": "Quality at a given K",
             "grid": {"model": [*MODELS, "dip"], "steps": [200, 500], "start": ["noise", "dip", "mean-image"]},
-            "show": {"strips": {"row": ["start", "passes"], "block": "steps", "panel": "model"}, "films": {}},
+            "show": {"strips": {"row": ["start", "passes"], "block": "steps", "panel": "model"}},
         },
         "steps": {
             "title": "Quality against K",
@@ -146,6 +147,35 @@ CONFIG_B = overlay(
     "timing": None,
     "claims": {name: BASE["claims"][name] for name in ("B1", "B1-ddim", "B2-late")},
 }
+
+
+LARGE = CONFIG | {
+    "study": "large",
+    "claims": None,
+    "timing": None,
+    "experiments": {
+        "all": {
+            "title": "Five hundred cells",
+            "grid": {
+                "model": list(MODELS),
+                "steps": [100, 200, 300, 400, 500, 600, 700, 800, 900, 1000],
+                "start": ["noise", "mean-image", "gaussian", "dip", "dip-renoised"],
+                "passes": [1, 2, 3, 5, 10],
+                "clip_x0": [False, True],
+            },
+            "show": {
+                "pareto": {"line": ["start", "passes", "sampler", "clip_x0"], "panel": "model"},
+                "curves": {"x": "steps", "line": ["start", "passes", "clip_x0"], "panel": "model"},
+            },
+        }
+    },
+}
+
+
+@cache
+def large() -> study.Study:
+    """More than 500 cells."""
+    return study.read(LARGE)
 
 
 @cache
@@ -460,7 +490,9 @@ def write_results(root: Path, asked: study.Study, size: int = 16) -> None:
     for each in asked.cells:
         point = each._asdict()
         files.write_json(root / metrics_of(each), metrics(point))
-        files.write_npz(root / samples_of(each), **samples(point, size=size))
+        drawn = samples(point, size=size)
+        files.write_npz(root / samples_of(each), **drawn)
+        files.write_json(root / pictures_of(each), sprites.of_cell(drawn))
     real = np.round((digits(32, size) + 1) * 127.5).astype(np.uint8)
     files.write_npz(root / data_of(asked), train=real, reference=real)
     files.write_text(root / "tables/floors.csv", floors().to_csv(index=False))
@@ -511,24 +543,38 @@ def write_tables(root: Path, asked: study.Study) -> list[str]:
     return [*parts, "floors", *JUDGED]
 
 
+@cache
+def vega() -> str:
+    """The script that draws charts, made once: it takes seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        jobfile.run("scripts", jobfile.write(folder, "scripts", {}, {}, {"script": SCRIPT}, "vega"))
+        return (Path(folder) / SCRIPT).read_text(encoding="utf-8")
+
+
 def write_figures(root: Path, asked: study.Study, dpi: int = 150) -> list[plan.Wanted]:
-    """Every figure that the study wants, by its stage."""
+    """Every figure that the study wants, and its charts, by their stages."""
     wanted = plan.wanted(asked)
     for each in wanted:
         settings = {"figure": each.kind, "options": each.options, "dpi": dpi}
         outputs = {"figure": f"figures/{each.file}"}
         jobfile.run("figure", jobfile.write(root, "figure", settings, each.inputs, outputs, each.file))
+        if each.interactive:
+            outputs = {"charts": each.charts, "drawing": f"figures/{each.name}.svg"}
+            jobfile.run("chart", jobfile.write(root, "chart", settings, each.inputs, outputs, each.name))
     return wanted
 
 
 def report_job(root: Path, asked: study.Study, names: list[str], wanted: list[plan.Wanted]) -> Path:
     """The job file of the report."""
+    files.write_text(root / SCRIPT, vega())
     settings = {
+        "contrasts": contrasts(asked.claims),
         "config": asked.config,
         "cells": [each.path for each in asked.cells],
         "figures": [
             {"file": f"figures/{each.file}", "kind": each.kind, "section": each.section, "title": each.title}
-            | {"caption": each.caption, "alt": each.alt}
+            | {"caption": each.caption, "alt": each.alt, "charts": each.charts if each.interactive else None}
+            | {"shows": each.shows, "drawn": each.drawn}
             for each in wanted
         ],
         "experiments": {
@@ -539,6 +585,9 @@ def report_job(root: Path, asked: study.Study, names: list[str], wanted: list[pl
     inputs = {
         "tables": {name: f"tables/{name}.csv" for name in names},
         "figures": [f"figures/{each.file}" for each in wanted],
+        "charts": [each.charts for each in wanted if each.interactive],
+        "pictures": {each.path: pictures_of(each) for each in asked.cells},
+        "script": SCRIPT,
     }
     outputs = {"page": "report/index.html", "summary": "report/summary.txt"}
     results = [f"tables/{name}.csv" for name in names]

@@ -12,6 +12,7 @@ from ddpm_dip.jobs import code
 
 ROOT = Path(__file__).resolve().parents[2]
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "pytorch_fid": "pytorch-fid", "yaml": "pyyaml"}
+DISTRIBUTIONS |= {"vl_convert": "vl-convert-python"}
 # modules that a stage loads by name
 PLUGINS = {
     "prepare_data": ["data"],
@@ -20,6 +21,7 @@ PLUGINS = {
     "interpolate": ["sampling.generators", "sampling.samplers", "models.networks"],
     "time_sampling": ["sampling.generators", "sampling.warm_starts", "sampling.samplers", "models.networks"],
     "figure": ["report.figures"],
+    "chart": ["report.figures"],
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageSequence
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -875,27 +875,6 @@ def test_a_strip_says_once_what_all_its_cells_share():
     assert title == "hw4, EMA weights, 20 epochs: the first 8 samples, minmax display"
 
 
-def test_denoising_gif_has_t_on_40_frames_and_holds_the_last(tmp_path):
-    point = made_study.cell(start="dip", passes=2, steps=200)
-    canvas.save(pictures("films", [point], display="clamp"), tmp_path / "d.gif")
-    assert (tmp_path / "d.gif").stat().st_size <= 300_000
-    with Image.open(tmp_path / "d.gif") as gif:
-        frames = [(frame.convert("L").copy(), frame.info["duration"]) for frame in ImageSequence.Iterator(gif)]
-        assert gif.info["loop"] == 0
-    assert len(frames) == 40 and frames[-1][1] >= 2000
-    last = np.asarray(frames[-1][0], float)[22:, 4:]
-    raw = made_study.samples(point)["frames"][-1, :1].astype(np.float32)
-    wanted = canvas.shown(raw, "clamp")[0, ..., 0].repeat(3, 0).repeat(3, 1)
-    assert np.abs(last[:48, :48] - wanted).mean() < 6  # 64 tones
-
-
-def test_large_animations_lose_frames_of_noise_but_never_the_end(tmp_path):
-    canvas.save(pictures("films", [made_study.cell()], size=28), tmp_path / "d.gif")
-    assert (tmp_path / "d.gif").stat().st_size <= 300_000
-    with Image.open(tmp_path / "d.gif") as gif:
-        assert 10 < gif.n_frames < 40
-
-
 def test_colour_images_stay_in_colour():
     red = np.full((1, 3, 4, 4), -1, np.float32)
     red[:, 0] = 1
@@ -916,13 +895,8 @@ def test_wrong_names_roles_and_endings_are_told(tmp_path):
     config = made_study.PLAIN | {"experiments": {"e": {"grid": {"model": "hw4"}, "show": wrong}}}
     with pytest.raises(UserError, match="experiments.e.show.curves.metric: 'fd_clasifier' is unknown.*'fd_classifier'"):
         plan.wanted(study.read(config))
-    config = made_study.PLAIN | {"experiments": {"e": {"grid": {"model": "hw4"}, "show": {"films": {"display": "x"}}}}}
-    with pytest.raises(UserError, match="experiments.e.show.films.display: 'x' is unknown"):
-        plan.wanted(study.read(config))
     with pytest.raises(UserError, match="display dark: unknown; right is one of minmax, clamp"):
         strips([made_study.cell()], display="dark")
-    with pytest.raises(UserError, match="gif"):
-        canvas.save([Image.new("RGB", (4, 4))], tmp_path / "d.png")
 
 
 @pytest.mark.parametrize("asked", [made_study.study_a, made_study.study_b])
@@ -932,7 +906,7 @@ def test_each_figure_is_wanted_once_from_files_that_the_study_makes(asked):
     cells = {f"samples/{cell.path}.npz" for cell in asked().cells}
     for each in wanted:
         assert json.loads(json.dumps(each.options)) == each.options
-        assert each.title and each.caption and each.alt and each.file.endswith((".png", ".gif"))
+        assert each.title and each.caption and each.alt and each.file.endswith(".png")
         assert set(each.inputs.get("samples", [])) <= cells
         assert not set(each.inputs) - {"tables", "samples", "data", "pictures", "interpolations", "claims"}
 
@@ -1036,7 +1010,7 @@ def test_a_kind_that_is_added_as_one_file_appears(tmp_path):
         "config = made_study.PLAIN | {'timing': None, 'experiments': {'mine': {'grid': grid, 'show': show}}}\n"
         "asked = made_study.study.read(config); made_study.write_study(Path('results/x'), asked)\n"
         "page = Path('results/x/report/index.html').read_text()\n"
-        "assert Path('results/x/figures/mine-best.png').is_file() and '<figcaption>C</figcaption>' in page"
+        "assert Path('results/x/figures/mine-best.png').is_file() and '<figcaption>C<' in page"
     )
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, 'tests')\n{code}"],

@@ -38,7 +38,7 @@ COUNTS = st.integers(-2, 12) | st.sampled_from([0, 16, 20, 28, 100, 512, 1000, 1
 NAMES = "digits mnist fashion_mnist kmnist image_folder hw4 hw4-sees hw4-dip none noise dip mean-image train test both "
 NAMES += "last ema best_training_loss auto torch openvino 1e-3 . .. ~ / null Größe a/b ../up imvfx dcgan cosine linear "
 NAMES += "spherical ancestral ancestral-small ddim dpmpp-2m shared independent all dip-every-step unet distance "
-NAMES += "curves strips films heatmap drift x line panel row block metric grid show "
+NAMES += "curves strips heatmap drift x line panel row block metric grid show "
 WORDS = st.sampled_from([*NAMES.split(), *study.AXES, "x x"]) | st.text(max_size=6)
 SCALARS = st.none() | st.booleans() | COUNTS | WORDS | st.floats() | st.sampled_from([0.001, 0.5, 0.999, 1.0])
 LISTS = st.lists(COUNTS, max_size=3) | st.lists(WORDS, max_size=2) | st.lists(SCALARS, max_size=2)

@@ -38,8 +38,13 @@ TABLES = {f"tables/{name}.csv" for name in ("cells", "pseudo", "noise", "trainin
 REPORT = {"report/index.html"}
 
 
+CHARTED = ("curves", "forest", "heatmap", "loss", "pareto")  # the kinds that the page has as charts, too
+SCRIPT = {"report/vega.js"}
+
+
 def figures(*names: str) -> set[str]:
-    return {f"figures/{name}.png" for name in names}
+    charts = {f"charts/{name}.json" for name in names if name.partition(".")[0] in CHARTED}
+    return {f"figures/{name}.png" for name in names} | charts
 
 
 LOSS, FIT, TIME = figures("loss"), figures("dip-fit"), figures("time")
@@ -71,7 +76,21 @@ DRAWN = ALL_CELLS_TABLE | STARTS | PICTURES | REPORT  # what changes with all ce
 # what changes with the times
 RATES = TIMING | {"tables/timing.csv", "tables/cells.csv"} | TIME | CLAIMS | CURVES | REPORT
 DISTANCES = REFERENCE | FLOORS
-ALL = DATA | DIP | TRAIN | CLASSIFIERS | DISTANCES | SAMPLED | STARTS | TIMING | TABLES | CLAIMS | FIGURES | REPORT
+ALL = (
+    SCRIPT
+    | DATA
+    | DIP
+    | TRAIN
+    | CLASSIFIERS
+    | DISTANCES
+    | SAMPLED
+    | STARTS
+    | TIMING
+    | TABLES
+    | CLAIMS
+    | FIGURES
+    | REPORT
+)
 AFTER_TRAINING = SAMPLED | STARTS | TIMING | TABLES | CLAIMS | (FIGURES - FIT) | REPORT
 
 
@@ -204,7 +223,7 @@ CHANGES = {
         CLASSIFIERS | DISTANCES | evaluate(*CELLS) | ALL_CELLS_TABLE | REPORT,
     ),
     "timing rounds": ({"timing": {"rounds": 3}}, RATES),
-    "a plot's option": ({"figures": {"dpi": 100}}, FIGURES | REPORT),
+    "a plot's option": ({"figures": {"dpi": 100}}, {path for path in FIGURES if path.startswith("figures/")} | REPORT),
     "two params swapped": ({"timing": {"batches": [2], "steps": [1]}}, RATES),  # were 1 and 2
     "keys in another order": (
         {key: MICRO[key] for key in reversed(MICRO)}
@@ -322,7 +341,7 @@ EDITS = {
         evaluate(*CELLS) | FLOORS | TABLES | CLAIMS | FIGURES | REPORT,  # tables and figures know the metrics by name
     ),
     "figure": ("report/figures/loss.py", ('yscale("log")', 'yscale("lo" + "g")'), LOSS | REPORT),
-    "a caption of the page": ("report/templates/page.html.j2", ("<h3>Words used here</h3>", "<h3>Words</h3>"), REPORT),
+    "a caption of the page": ("report/templates/page.html.j2", (">Words used here</h2>", ">Words</h2>"), REPORT),
     "one warm start": (
         "sampling/warm_starts/noise.py",
         ("return context", "return 1 * context"),

@@ -65,12 +65,8 @@ except errors.UserError as error:
 
 GPU = int("cuda" in (STUDY.config["device"], MACHINE.backend.partition("-")[0]))
 CORES = workflow.resource_settings.cores or 1
-SECTIONS = {
-    figure["file"]
-    .rpartition("/")[2]: re.sub(
-        "[-_]", " ", figure["section"].removeprefix("experiment-")
-    )
-    .capitalize()
+FIGURES = {
+    figure["file"].rpartition("/")[2]: figure
     for figure in LEDGER["report", "report"].planned.settings["figures"]
 }
 # what is there and stays, as all results of its job are there
@@ -80,6 +76,18 @@ for entry in LEDGER.values():
     if entry.made and all(os.path.exists(f"{RESULTS}/{path}") for path in paths):
         WHOLE.update(paths)
 TRAINED = {entry.planned.name for key, entry in LEDGER.items() if key[0] == "train"}
+
+
+def category(wildcards):
+    """A figure's place in Snakemake's own report: the section that it has in ours."""
+    section = FIGURES[wildcards.name]["section"].removeprefix("experiment-")
+    return re.sub("[-_]", " ", section).capitalize()
+
+
+def figure_labels(wildcards):
+    figure = FIGURES[wildcards.name]
+    usual = {"figure": figure["title"], "model": "all", "display": "all"}
+    return usual | figure["shows"]
 
 
 def hold_study():

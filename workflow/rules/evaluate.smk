@@ -88,7 +88,7 @@ rule evaluate:
         reads=reads("evaluate"),
         kept=kept("evaluate"),
     output:
-        results("metrics/{name}.json"),
+        results("metrics/{name}.json", "pictures/{name}.json"),
     log:
         f"{RESULTS}/logs/evaluate/{{name}}.log",
     wildcard_constraints:

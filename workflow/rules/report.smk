@@ -46,8 +46,8 @@ rule figure:
         figure=report(
             f"{RESULTS}/figures/{{name}}",
             caption="../report/figure.rst",
-            category=lambda wildcards: SECTIONS[wildcards.name],
-            labels={"figure": "{name}"},
+            category=category,
+            labels=figure_labels,
         ),
         record=f"{RESULTS}/figures/{{name}}{RECORD}",
     log:
@@ -56,8 +56,42 @@ rule figure:
         name=names("figure"),
     conda:
         "../../envs/plot.yaml"
+    params:
+        caption=lambda wildcards: FIGURES[wildcards.name]["caption"],
     shell:
         run("figure")
+
+
+rule chart:
+    input:
+        job=job("chart"),
+        reads=reads("chart"),
+        kept=kept("chart"),
+    output:
+        results("charts/{name}.json", "figures/{name}.svg"),
+    log:
+        f"{RESULTS}/logs/chart/{{name}}.log",
+    wildcard_constraints:
+        name=names("chart"),
+    conda:
+        "../../envs/plot.yaml"
+    shell:
+        run("chart")
+
+
+rule scripts:
+    input:
+        job=job("scripts"),
+    output:
+        results("report/{name}.js"),
+    log:
+        f"{RESULTS}/logs/scripts/{{name}}.log",
+    wildcard_constraints:
+        name=names("scripts"),
+    conda:
+        "../../envs/plot.yaml"
+    shell:
+        run("scripts")
 
 
 rule report:

@@ -76,7 +76,8 @@ def train_to(
         save(progress / STATE, progress / LOSSES, family, trainer, settings, trajectory)
         epoch, *losses, seconds = trainer.losses[-1]
         said = ", ".join(f"{value:.4f}" for value in losses)
-        print(f"{model}: epoch {epoch} of {epochs}, loss {said}, {seconds:.1f} s", flush=True)
+        left = f", about {(epochs - epoch) * seconds / 60:.1f} min left" if epoch < epochs else ""
+        print(f"{model}: epoch {epoch} of {epochs}, loss {said}, {seconds:.1f} s{left}", flush=True)
     return epochs - first
 
 

@@ -1,6 +1,5 @@
 """What the figures are drawn with: the one place that imports Matplotlib and Seaborn."""
 
-import io
 import textwrap
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import cycle
@@ -17,7 +16,6 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
-from PIL import Image
 
 from ..evaluation import displays
 from ..jobs import files
@@ -42,21 +40,21 @@ def begin() -> None:
         context="notebook",
         style="whitegrid",
         font_scale=0.95,
-        rc={"figure.dpi": DPI, "grid.color": "0.9", "axes.edgecolor": "0.7", "axes.titlesize": "medium"},
+        rc={
+            "svg.hashsalt": "",
+            "figure.dpi": DPI,
+            "grid.color": "0.9",
+            "axes.edgecolor": "0.7",
+            "axes.titlesize": "medium",
+        },
     )
 
 
-def save(drawing: Figure | list[Image.Image], path: Path | str, dpi: int = DPI) -> None:
-    """Write a figure as PNG (at `dpi`), frames as GIF. Raises UserError where the path ends otherwise."""
-    right = ".png" if isinstance(drawing, Figure) else ".gif"
-    if Path(path).suffix != right:
-        raise UserError(f"{path}: this figure is a {right} file")
-    if isinstance(drawing, Figure):
-        files.write_atomic(path, lambda part: drawing.savefig(part, dpi=dpi, metadata={"Software": None}))
-        plt.close(drawing)
-    else:
-        data = gif(drawing)
-        files.write_atomic(path, lambda part: part.write_bytes(data))
+def save(drawing: Figure, path: Path | str, dpi: int = DPI) -> None:
+    """Write a figure as PNG (at `dpi`) or as SVG, with the same bytes every time."""
+    metadata = {"Date": None} if Path(path).suffix == ".svg" else {"Software": None}
+    files.write_atomic(path, lambda part: drawing.savefig(part, dpi=dpi, metadata=metadata))
+    plt.close(drawing)
 
 
 def subplots(rows: int, columns: int, height: float, **options: object) -> tuple[Figure, np.ndarray]:
@@ -238,30 +236,6 @@ def mosaic(
     page.imshow(canvas, interpolation="nearest", aspect="auto")
     page.set_axis_off()
     return fig
-
-
-def gif(pages: list[Image.Image], limit: int = 300_000) -> bytes:
-    """An endless GIF: 120 ms a frame, the last held 2.5 s.
-
-    Noise does not compress: until the file is small, its frames (the first four fifths) get fewer tones, and
-    then grow fewer.
-    """
-    late = len(pages) * 4 // 5
-    for every, tones in ((1, 32), (1, 16), (1, 10), (2, 16), (2, 10), (3, 10), (5, 8)):
-        kept = [
-            (
-                page.quantize(tones if index < late else 64, dither=Image.Dither.NONE),
-                120 * every ** (index < late),
-            )
-            for index, page in enumerate(pages)
-            if index >= late or index % every == 0
-        ]
-        drawn, durations = [page for page, _ in kept], [time for _, time in kept[:-1]] + [2500]
-        buffer = io.BytesIO()
-        drawn[0].save(buffer, "GIF", save_all=True, append_images=drawn[1:], duration=durations, loop=0)
-        if buffer.tell() <= limit:
-            break
-    return buffer.getvalue()
 
 
 # ---------------------------------------------------------------- axes of numbers

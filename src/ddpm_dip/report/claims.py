@@ -12,6 +12,7 @@ from ..evaluation.verdicts import ALONE
 from . import labels
 from .labels import compact
 
+CLIPPED = f", {labels.AXES['clip_x0'].label(True)}"
 RESERVES = (ALONE, "changed", "added", "a side diverged")  # how such parts of a note begin
 VERDICTS = ("supported", "refuted", "inconclusive", "not asked")
 SIGNS = {"supported": "✓", "refuted": "✗", "inconclusive": "?", "not asked": "–"}
@@ -30,8 +31,13 @@ def headline(speedups: pd.DataFrame | None, claims: pd.DataFrame | None, dataset
         return f"Of the claims on {dataset}: {', '.join(counts)}. None is about steps saved."
     found, judged = [], {(row["claim"], row["model"]): row for row in claims.to_dict("records")}
     for model, part in speedups.groupby("model", sort=False):
-        words = [saved(row) + reserve(judged[row["claim"], model]) for row in part.to_dict("records")]
-        found.append(f"On {dataset} ({model}): " + "; ".join(words) + ".")
+        rows = part.to_dict("records")
+        shared = CLIPPED if all(row["arm"].endswith(CLIPPED) for row in rows) else ""
+        rows = [row | {"arm": row["arm"].removesuffix(shared)} for row in rows]
+        words = [saved(row) + reserve(judged[row["claim"], model]) for row in rows if row["verdict"] != "inconclusive"]
+        if open_arms := list(dict.fromkeys(row["arm"] for row in rows if row["verdict"] == "inconclusive")):
+            words.append(undecided(open_arms))
+        found.append(f"On {dataset} ({model}{shared}): " + "; ".join(words) + ".")
     of_claims = claims[claims["claim"].isin(speedups["claim"])]
     return " ".join(found) + how(of_claims)
 
@@ -63,7 +69,12 @@ def saved(row: Mapping) -> str:
     if row["verdict"] == "refuted":
         most = f"the largest K tried, {top}," if by_steps else f"{top} evaluations, the most tried,"
         return f"{arm} saves no steps (even {most} {'is' if by_steps else 'are'} worse than all {reference})"
-    return f"whether {arm} saves steps is not decided"
+    return undecided([arm])
+
+
+def undecided(arms: list[str]) -> str:
+    *others, last = arms
+    return f"whether {', '.join(others) + ' or ' * bool(others)}{last} saves steps is not decided"
 
 
 def reserve(row: Mapping) -> str:

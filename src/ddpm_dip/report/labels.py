@@ -17,6 +17,7 @@ LAST_WEIGHTS = "last"  # these need no word beside a model's name
 # The colours of Seaborn's palettes `colorblind` and `Dark2`. Orange is left out of the latter: it is the DIP arm's.
 BRIGHT = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9")
 DARK = ("#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d", "#666666")
+GREY = "#666666"
 ALONE, ONE_STEP = "dip-alone", "gan"  # the arms without a chain: the DIP net's drawing, and a generator's
 # One colour and marker per arm in every figure, in the order in which arms are listed: DIP's are warm colours, what is
 # fitted to the training images' moments purple ones. Those of most studies stay apart for the colour-blind, too.

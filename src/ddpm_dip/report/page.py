@@ -1,6 +1,9 @@
 """The report: one self-contained HTML page, and a short table for the terminal."""
 
 import base64
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,12 +11,14 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from . import claims as told
-from . import labels, tables
+from . import explorer, labels, sprites, tables
 from .sections import Report, Study, groups, sections, setting
 
 __all__ = ["Study", "page", "picture", "summary"]
 
 STUDY_A = ("steps", "quality", "passes", "epochs", "dip_in_training")  # the experiments of study A
+TEMPLATES = Path(__file__).with_name("templates")
+SCRIPTS = ("tables", "charts", "explorer", "address", "main")  # in this order
 PER_INCH = 100  # CSS pixels of the page for an inch of a figure
 
 
@@ -23,23 +28,35 @@ def page(
     figures: list[dict],
     records: dict[str, dict],
     reasons: dict[str, list[str]] | None = None,
+    pictures: Mapping[str, dict] | None = None,
+    vega: str = "",
 ) -> str:
     """The page's HTML.
 
     found: the tables by name, cells among them, as `tables.with_floors` returns it. figures: each a mapping of file,
-    section, title, caption, alt and `data`, the bytes of a PNG or GIF file. records: of results, by path. reasons: why
-    a metric was not computed, by metric.
+    kind, section, title, caption, alt, `data`, the bytes of a PNG file, and `charts`, as `charts.document` makes them.
+    records: of results, by path. reasons: why a metric was not computed, by metric. pictures: of cells, by path, as
+    `sprites.of_cell` makes them. vega: the script that draws charts.
+
     A section whose parts are missing is left out, and so are the claims of a study that has none.
     """
-    pictures = [figure | {"image": picture(figure["data"])} for figure in figures]
-    report = Report(study, found, pictures, records, reasons or {})
+    charts = [chart for figure in figures for chart in figure["charts"]]
+    numbers = iter(range(len(charts)))
+    shown = [
+        figure
+        | {"image": picture(figure["data"])}
+        | {"charts": [{"number": next(numbers), "title": chart["title"]} for chart in figure["charts"]]}
+        for figure in figures
+    ]
+    lead = next((figure for figure in shown if figure["kind"] == "pareto"), None)  # on the first screen
+    report = Report(study, found, [figure for figure in shown if figure is not lead], records, reasons or {})
     cells, config = found["cells"], study.config
     evolution = study.experiments.get("evolution")
     study_b = evolution is not None or "interpolation" in found
     study_a = not study_b or "timing" in found or any(name in study.experiments for name in STUDY_A)
     judged = [] if report.table("claims") is None else told.rows_of(found["claims"])
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -47,7 +64,17 @@ def page(
     )
     parts = list(enumerate(sections(report), start=1))
     bodies = [environment.get_template(part.template).render(key=part.key, **part.context) for _, part in parts]
+    own = "".join((TEMPLATES / f"page/{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+    scripts = [script.replace("</script", "<\\/script") for script in (vega, own) if script]
+    known = explorer.data(found, sprites.within(pictures or {}, explorer.FILMS), charts, study.contrasts)
     return environment.get_template("page.html.j2").render(
+        style=(TEMPLATES / "page/page.css").read_text(encoding="utf-8"),
+        scripts=[(script, digest(script)) for script in scripts],
+        data=json.dumps(known, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+        displays=known["displays"],
+        metrics=known["metrics"],
+        lead=lead,
+        settings=explorer.settings_in_words(config, cells),
         study=str(config.get("study", "study")),
         study_a=study_a,
         study_b=study_b,
@@ -59,6 +86,9 @@ def page(
         sections=[(number, part, body) for (number, part), body in zip(parts, bodies, strict=True)],
         answer=told.headline(found.get("speedups"), found.get("claims"), str(setting(config, "data", "dataset"))),
         claims=judged,
+        usual_model=Counter(row["model"] for row in judged if row["verdict"] != "not asked").most_common(1)[0][0]
+        if any(row["verdict"] != "not asked" for row in judged)
+        else "",
         forest=groups(report, "claims"),
         respaced=any(row["nfe"] != row["steps"] for row in tables.rows_of(cells)),
         labelled=tables.distance(cells) == "fd_classifier",
@@ -66,16 +96,16 @@ def page(
     )
 
 
+def digest(script: str) -> str:
+    """What the page's content policy knows a script by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
 def picture(data: bytes) -> dict:
-    """A PNG or GIF as a data address, with its size on the page in CSS pixels: by a PNG's inches, by a GIF's pixels."""
-    if data[:3] == b"GIF":
-        kind, (width, height) = "gif", (int.from_bytes(data[at : at + 2], "little") for at in (6, 8))
-    else:
-        kind, (width, height) = "png", (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
-        scale = PER_INCH / dpi_of(data)
-        width, height = round(width * scale), round(height * scale)
-    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    return {"src": source, "width": width, "height": height, "kind": kind}
+    """A PNG as a data address, with its size on the page in CSS pixels, by its inches."""
+    width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+    scale = PER_INCH / dpi_of(data)
+    return {"src": sprites.address(data, "png"), "width": round(width * scale), "height": round(height * scale)}
 
 
 def dpi_of(png: bytes) -> float:

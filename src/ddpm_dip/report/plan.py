@@ -11,19 +11,24 @@ from ..jobs.errors import UserError, nearest
 from . import figures
 
 TEMPLATES = Path(__file__).with_name("templates")
+SUFFIXES = (".j2", ".js", ".css")
 # the page's templates, which shape the report beside its code: paths relative to the package
-TEXTS = tuple(sorted(str(path.relative_to(TEMPLATES.parents[1])) for path in TEMPLATES.rglob("*.j2")))
+TEXTS = tuple(
+    sorted(str(path.relative_to(TEMPLATES.parents[1])) for path in TEMPLATES.rglob("*") if path.suffix in SUFFIXES)
+)
 CELLS_TABLES = {"cells": "tables/cells.csv", "floors": "tables/floors.csv"}
 
 
 class Wanted(NamedTuple):
     """One figure of a study.
 
-    file: its name below figures/, by which nothing is known of it but that .png and .gif are what they say.
+    file: its name below figures/, a .png.
     kind: its file in report/figures; options: what `draw` gets, as JSON takes it.
     inputs: role -> a path, a list or a mapping of paths, relative to the study's folder.
     section: of the page: an experiment's name after "experiment-", or the key of another section.
     title: the heading under which the page gathers neighbouring figures; caption: the words below; alt: those instead.
+    shows: the model and display that it is of, where it is of one; drawn: what is to be said of the picture alone, and
+    not of its charts.
     """
 
     file: str
@@ -34,6 +39,22 @@ class Wanted(NamedTuple):
     title: str
     caption: str
     alt: str
+    shows: dict[str, str] = {}
+    drawn: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.file.rpartition(".")[0]
+
+    @property
+    def interactive(self) -> bool:
+        """Whether its kind has charts."""
+        return figures.has_chart(self.kind)
+
+    @property
+    def charts(self) -> str:
+        """Where these are, relative to the study's folder."""
+        return f"charts/{self.name}.json"
 
 
 def wanted(study) -> list[Wanted]:
@@ -88,9 +109,9 @@ def known_option(part, kind: str, option: str, value: object, known: Sequence[st
         raise UserError(f"config: {key}: {value!r} is unknown; {nearest(str(value), known)}")
 
 
-def file_name(kind: str, *parts: object, suffix: str = ".png") -> str:
+def file_name(kind: str, *parts: object) -> str:
     """A file name from the parts that tell a figure from all others, those that are None left out."""
-    return ".".join([kind, *(str(part).replace("/", "-") for part in parts if part not in (None, ""))]) + suffix
+    return ".".join([kind, *(str(part).replace("/", "-") for part in parts if part not in (None, ""))]) + ".png"
 
 
 def point_name(cell, axes: Sequence[str]) -> str:

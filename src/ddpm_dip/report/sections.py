@@ -18,11 +18,13 @@ WIDE = 8  # columns of numbers that a table of an experiment may have before it 
 class Study(NamedTuple):
     """What the page says of the study: its settings, and its experiments by name.
 
-    experiments: name -> title, cells (the paths of its cells) and show (kind of figure -> role -> axes).
+    experiments: name -> title, cells (the paths of its cells) and show (kind of figure -> role -> axes); contrasts:
+    claim, model and strata, pairs of lists of cells' paths.
     """
 
     config: dict
     experiments: dict[str, dict]
+    contrasts: list[dict] = []
 
 
 class Report(NamedTuple):
@@ -379,9 +381,9 @@ def has_published_net(report: Report) -> bool:
 
 
 def cells(report: Report) -> dict:
-    """Every row of cells.csv."""
-    rows = []
-    for record in report.tables["cells"][tables.CELL_COLUMNS].to_dict("records"):
+    """Every row of cells.csv, with its cell's path."""
+    rows, table = [], tables.with_paths(report.tables["cells"])
+    for record in table[tables.CELL_COLUMNS].to_dict("records"):
         row = []
         for column, value in record.items():
             if column in tables.METRICS:
@@ -391,7 +393,7 @@ def cells(report: Report) -> dict:
             else:
                 row.append("–" if value is None else str(value))
         rows.append(row)
-    return {"all_cells": {"head": tables.CELL_COLUMNS, "rows": rows}}
+    return {"all_cells": {"head": tables.CELL_COLUMNS, "rows": rows, "paths": list(table["path"])}}
 
 
 def settings(report: Report) -> dict:

@@ -11,6 +11,8 @@ Writes:
             A metric that cannot be computed is null, as where a chain diverged (NaN or infinite values). pseudo
             (display -> metric -> 8 jackknife pseudo-values, or null) of the metrics that a claim may be about. noise
             (timesteps and noise_mad, lists of one length) as the samples have it; null where there was no chain
+  pictures  .json of the first samples and their chains, for the page, as `report.sprites.of_cell` makes them; only
+            where the job asks for it
 Settings:
   device    cpu or cuda: where Inception runs
 
@@ -29,6 +31,7 @@ from ..evaluation.metrics import GIVEN, METRICS, measure
 from ..jobs import files
 from ..jobs.errors import UserError
 from ..jobs.job import Job
+from ..report import sprites
 
 __doc__ += "".join(f"  {name:<18}{metric.meaning}\n" for name, metric in METRICS.items())
 
@@ -84,6 +87,8 @@ def run(job: Job) -> None:
                     pseudo[display][name] = found.tolist()
 
     result = {"cell": cell, "n": n, "n_reference": n_reference, "displays": displays, "not_computed": not_computed}
+    if "pictures" in job.content["outputs"]:
+        files.write_json(job.output("pictures"), sprites.of_cell(files.read_npz(path)))
     files.write_json(job.output("metrics"), result | {"pseudo": pseudo, "noise": noise})
     job.finish(device=features.device_of(used, device), work={"images": n})
 

@@ -1,8 +1,8 @@
 """Draw one figure.
 
-settings: figure, its kind, a file of report/figures; options, what that file's `draw` takes; dpi, of a .png.
+settings: figure, its kind, a file of report/figures; options, what that file's `draw` takes; dpi.
 reads: what the kind asks for, by role: tables (.csv), samples, interpolations, data and pictures (.npz).
-writes: figure, a .png, or a .gif of frames.
+writes: figure, a .png.
 """
 
 import json
@@ -17,10 +17,13 @@ from ..report import canvas, figures, tables
 
 def run(job: Job) -> None:
     """Draw the figure from its inputs, each loaded and verified."""
-    inputs = {role: load(job, role) for role in job.content["inputs"]}
-    drawing = figures.draw(job.settings["figure"], inputs, job.settings["options"])
-    canvas.save(drawing, job.output("figure"), job.settings.get("dpi", canvas.DPI))
+    drawing = figures.draw(job.settings["figure"], inputs(job), job.settings["options"])
+    canvas.save(drawing, job.output("figure"), job.settings["dpi"])
     job.finish()
+
+
+def inputs(job: Job) -> dict:
+    return {role: load(job, role) for role in job.content["inputs"]}
 
 
 def load(job: Job, role: str):

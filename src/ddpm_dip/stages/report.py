@@ -1,9 +1,10 @@
 """Write the report: one HTML page that needs nothing beside it, and a short table for the terminal.
 
 settings: config, the study's settings; cells, the paths of its cells; experiments, by name, with title, cells and show;
-order, their names as they stand on the page; figures, a list of file, section, title, caption and alt.
+order, their names as they stand on the page; figures, a list of file, charts, section, title, caption and alt;
+contrasts, which cells a claim sets against which.
 reads: tables, by name (cells and floors, and those there are of timing, training, gan_training and interpolation);
-figures, the files that the settings list.
+figures and charts, the files that the settings list; pictures, of cells by their paths; script, of the stage scripts.
 writes: page (.html) and summary (.txt). The hint `results` names the results whose records the page lists.
 """
 
@@ -25,12 +26,19 @@ def run(job: Job) -> None:
     for path in paths.values():
         reasons |= (read_record(path) or {}).get("not_computed", {})
     images = {path: full.read_bytes() for path, full in job.inputs("figures").items()}
-    figures = [figure | {"data": images[figure["file"]]} for figure in job.settings["figures"]]
+    charts = {path: files.read_json(full) for path, full in job.inputs("charts").items()}
+    figures = [
+        figure | {"data": images[figure["file"]], "charts": charts.get(figure["charts"], [])}
+        for figure in job.settings["figures"]
+    ]
+    pictures = {name: files.read_json(path) for name, path in job.inputs("pictures").items()}
     listed = {path: read_record(job.folder / path) for path in job.hints.get("results", [])}
     records = {path: record for path, record in listed.items() if record is not None}
     parts = job.settings["experiments"]
-    study = report.Study(job.settings["config"], {name: parts[name] for name in job.settings.get("order", parts)})
+    order = {name: parts[name] for name in job.settings.get("order", parts)}
+    study = report.Study(job.settings["config"], order, job.settings["contrasts"])
 
-    files.write_text(job.output("page"), report.page(study, read, figures, records, reasons))
+    vega = job.input("script").read_text(encoding="utf-8")
+    files.write_text(job.output("page"), report.page(study, read, figures, records, reasons, pictures, vega))
     files.write_text(job.output("summary"), report.summary(study, read, str(job.output("page"))))
     job.finish()

@@ -17,6 +17,7 @@ first images.
 """
 
 import json
+import time
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from ..sampling.generators import Generator, Weights
 BATCH = 64
 FRAMES = 40  # of the first SHOWN samples, for the denoising GIFs
 SHOWN = 8
+SAID_EVERY = 30  # seconds between lines in the log
 
 
 def run(job: Job) -> None:
@@ -109,11 +111,16 @@ def draw(generator: Generator, indices: range) -> dict[str, np.ndarray]:
     samples, frames, noise, starts = torch.empty(n, *generator.image_shape), {}, {}, []
     frame_steps = set(np.linspace(0, steps, min(FRAMES, steps + 1)).round().astype(int))
     sums = torch.zeros(2, steps + 1, dtype=torch.float64)  # over samples, of a state's mean and of its square
+    said = time.monotonic()
     for begin in range(0, n, BATCH):
         batch = indices[begin : begin + BATCH]
         shown, path = max(0, SHOWN - batch[0]), []
 
-        def record(t: int, x: torch.Tensor, path: list = path, shown: int = shown) -> None:  # x stays where it is
+        def record(t: int, x: torch.Tensor, path: list = path, shown: int = shown, begin: int = begin) -> None:
+            nonlocal said  # x stays where it is
+            if time.monotonic() - said > SAID_EVERY:
+                said = time.monotonic()
+                print(f"images {begin + 1} to {begin + len(x)} of {n}: step {len(path)} of {steps}", flush=True)
             if len(path) in frame_steps:
                 noise[t] = noise.get(t, 0.0) + haar.noise_sd(x.cpu().numpy()).sum(dtype=np.float64) / n
                 if shown:

@@ -332,6 +332,20 @@ def by_path(stratum: Stratum) -> dict:
     return {"at": stratum.at, "a": paths(stratum.a), "b": paths(stratum.b)}
 
 
+def contrasts(claims: list[Claim]) -> list[dict]:
+    """Which cells a claim sets against which: claim, model and strata, pairs of lists of paths."""
+    found = []
+    for made in claims:
+        for model, strata in made.rows.items() if made.cells else ():
+            sides = [
+                [[cell.path for cell in side[rep]] for side in (s.a, s.b)]
+                for s in strata
+                for rep in s.a.keys() & s.b.keys()
+            ]
+            found.append({"claim": made.name, "model": model, "strata": sides})
+    return found
+
+
 def pairs(cells: list[Cell], metric: str) -> list[dict]:
     """Each arm with the starts noise and gaussian, as `evaluation.verdicts.differences` takes them.
 

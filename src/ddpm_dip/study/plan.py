@@ -15,6 +15,7 @@ from .grid import DIP, gan_of, needs, needs_dip
 INCEPTION = "inception/inception.json"
 FEATURES, FLOORS = "reference/features.npz", "tables/floors.csv"
 STARTS, SPECTRA = "tables/starts.csv", "tables/spectra.csv"
+SCRIPT = "report/vega.js"
 JUDGED = ("claims", "speedups", "differences")  # the tables of the stage claims
 
 
@@ -38,6 +39,10 @@ def samples_of(cell: Cell) -> str:
 
 def metrics_of(cell: Cell) -> str:
     return f"metrics/{cell.path}.json"
+
+
+def pictures_of(cell: Cell) -> str:
+    return f"pictures/{cell.path}.json"
 
 
 def data_of(study: Study) -> str:
@@ -108,18 +113,9 @@ def plan(study: Study, machine: Machine) -> list[Planned]:
     jobs += tables(study, jobs)
     jobs.append(judgement(study, jobs))
     figures = report_plan.wanted(study)
-    jobs += [
-        Planned(
-            "figure",
-            wanted.file,
-            {"figure": wanted.kind, "options": wanted.options}
-            | ({} if wanted.file.endswith(".gif") else study.config["figures"]),
-            wanted.inputs,
-            {"figure": f"figures/{wanted.file}"},
-            plugins=(plugins.module_of("figure", wanted.kind),),
-        )
-        for wanted in figures
-    ]
+    for wanted in figures:
+        jobs += figure(study, wanted)
+    jobs.append(Planned("scripts", "vega", {}, {}, {"script": SCRIPT}))
     jobs.append(report(study, jobs, figures))
     return [job._replace(hints=job.hints | {"kind": kind_of(study, job)}) for job in jobs]
 
@@ -292,7 +288,8 @@ def modules_of(study: Study, cell: Cell) -> list[str]:
 def evaluate(study: Study, cell: Cell) -> Planned:
     inputs = {"samples": samples_of(cell), "features": FEATURES, "nets": feature_nets(study)}
     device = {"device": study.config["device"]}
-    return Planned("evaluate", cell.path, device, inputs, {"metrics": metrics_of(cell)})
+    outputs = {"metrics": metrics_of(cell), "pictures": pictures_of(cell)}
+    return Planned("evaluate", cell.path, device, inputs, outputs)
 
 
 def starts(study: Study) -> Iterator[Planned]:
@@ -376,6 +373,16 @@ def judgement(study: Study, jobs: list[Planned]) -> Planned:
     )
 
 
+def figure(study: Study, wanted: report_plan.Wanted) -> Iterator[Planned]:
+    """As a picture, and where its kind has charts as these."""
+    settings, used = {"figure": wanted.kind, "options": wanted.options}, (plugins.module_of("figure", wanted.kind),)
+    drawn = {"figure": f"figures/{wanted.file}"}
+    yield Planned("figure", wanted.file, settings | study.config["figures"], wanted.inputs, drawn, plugins=used)
+    if wanted.interactive:
+        drawn = {"charts": wanted.charts, "drawing": f"figures/{wanted.name}.svg"}
+        yield Planned("chart", wanted.name, settings, wanted.inputs, drawn, plugins=used)
+
+
 def report(study: Study, jobs: list[Planned], figures: list) -> Planned:
     made = [path for job in jobs for path in job.outputs.values()]
     settings = {
@@ -383,9 +390,12 @@ def report(study: Study, jobs: list[Planned], figures: list) -> Planned:
         "cells": [cell.path for cell in study.cells],
         "figures": [
             {"file": f"figures/{wanted.file}", "kind": wanted.kind, "section": wanted.section}
+            | {"charts": wanted.charts if wanted.interactive else None, "shows": wanted.shows}
+            | {"drawn": wanted.drawn}
             | {"title": wanted.title, "caption": wanted.caption, "alt": wanted.alt}
             for wanted in figures
         ],
+        "contrasts": claims.contrasts(study.claims),
         "order": list(study.experiments),  # a mapping's own is lost in a job file
         "experiments": {
             part.name: {"title": part.title, "cells": [cell.path for cell in part.cells], "show": part.show}
@@ -397,7 +407,13 @@ def report(study: Study, jobs: list[Planned], figures: list) -> Planned:
         "report",
         "report",
         settings,
-        {"tables": named, "figures": [f"figures/{wanted.file}" for wanted in figures]},
+        {
+            "tables": named,
+            "figures": [f"figures/{wanted.file}" for wanted in figures],
+            "charts": [wanted.charts for wanted in figures if wanted.interactive],
+            "pictures": {cell.path: pictures_of(cell) for cell in sorted(study.cells, key=lambda cell: cell.replicate)},
+            "script": SCRIPT,
+        },
         {"page": "report/index.html", "summary": "report/summary.txt"},
         hints={"results": made},
         texts=report_plan.TEXTS,

@@ -80,20 +80,27 @@ def other_versions(folder: Path, kept: list[Entry]) -> list[str]:
 
 def cost(folder: Path, found: dict[tuple[str, str], Entry], run: dict[tuple[str, str], Entry]) -> str:
     """What a run will cost: jobs, image-steps, and hours by what this machine last took for the like."""
-    rates, seconds, unknown, image_steps = measured_rates(folder.parent), 0.0, Counter(), 0
+    seconds, unknown = seconds_of(found, run, measured_rates(folder.parent))
+    amounts = [work(found, entry) for entry in run.values()]
+    image_steps = sum(amount for amount, unit in amounts if unit == "image-steps")
+    hours = f"about {seconds / 3600:.2g} hours of one core" if len(unknown) < len({stage for stage, _ in run}) else ""
+    without = ", ".join(f"{count} of {stage}" for stage, count in unknown.items())
+    missing = f"not counted, as nothing like it was measured on this machine yet: {without}" if without else ""
+    return f"cost: {len(run)} jobs, {image_steps:,} image-steps; " + "; ".join(filter(None, (hours, missing)))
+
+
+def seconds_of(found: dict, run: dict, rates: dict) -> tuple[float, Counter]:
+    """Core-seconds that jobs will take by the rates of their like, and how many have none, by stage."""
+    seconds, unknown = 0.0, Counter()
     for (stage, _), entry in run.items():
         amount, unit = work(found, entry)
-        image_steps += amount if unit == "image-steps" else 0
         rate = rates.get((*entry.planned.hints["kind"], unit))
         if rate is None:
             unknown[stage] += 1
         else:
             per_unit, start = rate
             seconds += amount * per_unit + start
-    hours = f"about {seconds / 3600:.2g} hours of one core" if len(unknown) < len({stage for stage, _ in run}) else ""
-    without = ", ".join(f"{count} of {stage}" for stage, count in unknown.items())
-    missing = f"not counted, as nothing like it was measured on this machine yet: {without}" if without else ""
-    return f"cost: {len(run)} jobs, {image_steps:,} image-steps; " + "; ".join(filter(None, (hours, missing)))
+    return seconds, unknown
 
 
 def work(found: dict[tuple[str, str], Entry], entry: Entry) -> tuple[int, str]:

@@ -7,10 +7,12 @@ experiment has no `OPTIONS`. Each kind defines two functions:
 
 `wanted(study)` yields a `plan.Wanted` for each figure of that kind that the study is to have.
 
-`draw(inputs, options)` returns a Matplotlib figure, or a list of PIL images for a GIF. `inputs` are loaded, under the
-roles that `wanted` gave them: a .csv is a DataFrame, an .npz a mapping of arrays, with `cell` or `names` as a mapping.
-Matplotlib and pandas are imported inside `draw`, through `report.canvas` and `report.tables`, so that planning a study
-stays quick.
+`draw(inputs, options)` returns a Matplotlib figure. `inputs` are loaded, under the roles that `wanted` gave them: a
+.csv is a DataFrame, an .npz a mapping of arrays, with `cell` or `names` as a mapping. Matplotlib and pandas are
+imported inside `draw`, through `report.canvas` and `report.tables`, so that planning a study stays quick.
+
+A kind that has a third, `chart(inputs, options)`, is interactive on the page, with the figure in print and where there
+is no script: it yields what `charts.document` makes, one a panel, its data with the paths of cells in a column `cell`.
 """
 
 import importlib
@@ -33,8 +35,12 @@ def load(kind: str) -> ModuleType:
     return importlib.import_module(f".{kind.replace('-', '_')}", __name__)
 
 
+def has_chart(kind: str) -> bool:
+    return hasattr(load(kind), "chart")
+
+
 def draw(kind: str, inputs: dict, options: dict | None = None):
-    """The figure of that kind: a Matplotlib figure, or frames of a GIF. inputs: loaded, by role."""
+    """The Matplotlib figure of that kind. inputs: loaded, by role."""
     from .. import canvas
 
     module = load(kind)

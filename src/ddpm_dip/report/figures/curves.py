@@ -3,8 +3,10 @@
 A series to which the axis does not apply, or that has a single place on it, is a horizontal line to compare with.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ...evaluation.metrics import METRICS
 from .. import labels
@@ -53,22 +55,48 @@ def wanted(study) -> Iterator[Wanted]:
         )
 
 
-def draw(inputs: dict, options: dict):
+class Parts(NamedTuple):
+    """What both the figure and the charts show.
+
+    rows: of the cells, with infinity where a metric diverged; shown: the metrics; panels: key -> rows; looks: of each
+    line; places: of each value along x, and whether that axis is logarithmic.
+    """
+
+    rows: list[dict]
+    shown: list[str]
+    x: list[str]
+    line: list[str]
+    panel: list[str]
+    panels: dict[tuple, list[dict]]
+    looks: dict[tuple, dict]
+    places: dict[tuple, float]
+    log: bool
+
+
+def parts_of(inputs: dict, options: dict) -> Parts | None:
+    """None where nothing was measured."""
     from .. import canvas, tables
 
-    table = tables.with_floors(inputs["tables"]["cells"], inputs["tables"].get("floors"))
+    table = tables.with_floors(tables.with_paths(inputs["tables"]["cells"]), inputs["tables"].get("floors"))
     rows = tables.rows_of(table, options.get("cells"))
     shown = list(measured(rows, metrics(options), tables.distance(table)))
     if not shown:
-        return canvas.nothing("nothing to draw: no distance was measured here")
+        return None
     rows = [row | {metric: labels.value(row, metric) for metric in shown} for row in rows]
     rows = [row for row in rows if any(known(row[metric]) for metric in shown)]
     x, line, panel = (list(options.get(role) or []) for role in ROLES)
-    panels = labels.panels(rows, panel, x)
     firsts = [cells[0] for cells in labels.grouped(rows, line).values()]
-    styles = {labels.key(line, cell): style for cell, style in zip(firsts, canvas.styles(line, firsts), strict=True)}
-    places, log = canvas.places(x, rows)
+    looks = {labels.key(line, cell): style for cell, style in zip(firsts, canvas.styles(line, firsts), strict=True)}
+    return Parts(rows, shown, x, line, panel, labels.panels(rows, panel, x), looks, *canvas.places(x, rows))
 
+
+def draw(inputs: dict, options: dict):
+    from .. import canvas
+
+    parts = parts_of(inputs, options)
+    if parts is None:
+        return canvas.nothing("nothing to draw: no distance was measured here")
+    rows, shown, x, line, panel, panels, styles, places, log = parts
     grid = [(key, metric) for key in panels for metric in shown]
     fig, axes = canvas.subplots(len(grid), len(labels.DISPLAY_NAMES), 0.9 + 3.3 * len(grid))
     handles: dict[str, object] = {}
@@ -97,6 +125,37 @@ def draw(inputs: dict, options: dict):
     along = labels.told(x)
     canvas.headline(fig, f"{what[0].upper()}{what[1:]} against {along}" + f"; {fixed}" * bool(fixed))
     return fig
+
+
+def chart(inputs: dict, options: dict) -> Iterator[dict]:
+    """A chart a panel, metric and display. A line that has a single place along x is a level."""
+    from .. import charts
+
+    parts = parts_of(inputs, options)
+    for key, metric, display in (
+        () if parts is None else itertools.product(parts.panels, parts.shown, labels.DISPLAY_NAMES)
+    ):
+        rows = [row for row in parts.panels[key] if row["display"] == display and known(row[metric])]
+        found, levels, named = [], {}, {}
+        for at, own in labels.grouped(rows, parts.line).items():
+            name = labels.words(parts.line, own[0]) or labels.arm(own[0])
+            groups = {
+                parts.places[place]: part
+                for place, part in labels.grouped(own, parts.x).items()
+                if place in parts.places
+            }
+            found += charts.points(groups, metric, name)
+            named[name] = parts.looks[at]
+            if not groups and all(math.isfinite(row[metric]) for row in own):
+                levels[name] = sum(row[metric] for row in own) / len(own)
+        floors = sorted(row[f"{metric}_floor"] for row in rows if known(row.get(f"{metric}_floor")))
+        levels |= {"floor: real against real": floors[len(floors) // 2]} if floors else {}
+        if found:
+            words = [labels.words(parts.panel, parts.panels[key][0]), labels.DISPLAY_LABELS[display]]
+            numbers = all(isinstance(place[0], int | float) for place in parts.places)
+            x = labels.titled(parts.x) if numbers else f"{labels.titled(parts.x)}: its place in the table"
+            drawn = charts.lines(found, named, x, labels.metric_title(metric), parts.log, parts.log, levels)
+            yield charts.document(", ".join(filter(None, words)), drawn)
 
 
 def known(value: float | None) -> bool:

@@ -114,6 +114,24 @@ def draw(inputs: dict, options: dict):
     return fig
 
 
+def chart(inputs: dict, options: dict) -> Iterator[dict]:
+    from .. import charts
+
+    found = []
+    for row in inputs["claims"].to_dict("records"):
+        ends = scaled(row)
+        if row["verdict"] != NOT_ASKED and all(map(math.isfinite, ends.values())):
+            name = f"{row['claim']}: {row['model']}" if isinstance(row["model"], str) else row["claim"]
+            cut = {end: min(max(value, -FAR), FAR) for end, value in ends.items()}
+            found.append(
+                {"claim": name, "statement": statement(row), "verdict": row["verdict"], **cut, "p": p_value(row)}
+            )
+    if found:
+        colours = {word: labels.GREY if colour == "0.4" else colour for word, (colour, _) in VERDICTS.items()}
+        drawn = charts.intervals(found, colours, f"contrast / the reference's value (cut at ±{FAR:g})")
+        yield charts.document("Left of zero supports a claim", drawn)
+
+
 def scaled(row: dict) -> dict[str, float]:
     """Estimate and interval in units of the reference, 1 where they already are; NaN where that is not above 0."""
     reference = row["reference"] if row["reference"] > 0 else math.nan

@@ -25,6 +25,7 @@ def wanted(study) -> Iterator[Wanted]:
             caption="What the models draw, the DDPMs from plain noise at the largest K: the first 16 samples of each "
             f"model, none selected, in the {display} display.",
             alt=f"The first 16 samples of each model, {display} display",
+            shows={"display": display},
         )
 
 

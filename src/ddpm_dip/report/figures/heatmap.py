@@ -83,6 +83,27 @@ def draw(inputs: dict, options: dict):
     return fig
 
 
+def chart(inputs: dict, options: dict) -> Iterator[dict]:
+    """A chart a panel and display."""
+    from .. import charts, tables
+
+    table = tables.with_paths(inputs["tables"]["cells"])
+    metric = tables.distance(table)
+    down, across, panel = (list(options.get(role) or []) for role in ROLES)
+    cells = [row for row in tables.rows_of(table, options.get("cells")) if row[metric] == row[metric]]
+    for part in labels.panels(cells, panel, across).values():
+        for display in labels.DISPLAY_NAMES:
+            fields = []
+            for own in labels.grouped([row for row in part if row["display"] == display], [*down, *across]).values():
+                value = sum(row[metric] for row in own) / len(own)
+                place = {"row": words_at(down, own[0]), "column": words_at(across, own[0])}
+                fields.append(place | {"mean": value, "cell": own[0]["path"], "name": labels.name(own[0])})
+            if fields:
+                words = [labels.words(panel, part[0]), labels.DISPLAY_LABELS[display]]
+                drawn = charts.fields(fields, labels.told(across), labels.told(down), labels.metric_title(metric))
+                yield charts.document(", ".join(filter(None, words)), drawn)
+
+
 def words_at(axes: list[str], cell: dict) -> str:
     """A tick: a number alone where the axis is one of numbers, as its title says what it is."""
     if axes == ["passes"] and cell["passes"] is None:

@@ -58,3 +58,17 @@ def draw(inputs: dict, options: dict):
     )
     axis.legend(loc="upper right")
     return fig
+
+
+def chart(inputs: dict, options: dict) -> Iterator[dict]:
+    from .. import charts
+
+    table = inputs["tables"]["training"]
+    looks = {model: {"color": colour} for model, colour in labels.model_colours(table["model"]).items()}
+    found = [
+        {"series": model, "x": int(epoch), "mean": own.mean(), "low": own.min(), "high": own.max()}
+        | {charts.DIVERGED: False, "replicates": len(own), "name": f"{model}, epoch {epoch}"}
+        for (model, epoch), own in table.groupby(["model", "epoch"])["loss"]
+    ]
+    drawn = charts.lines(found, looks, "epoch", "mean squared error (log scale)", False, log_y=True)
+    yield charts.document("Mean training loss by epoch", drawn)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from ...evaluation.displays import DISPLAYS
 from ...evaluation.metrics import METRICS
@@ -18,13 +19,16 @@ DISTANCE = "distance"  # as a metric: the distance to judge by
 MARGIN = 0.5
 CEILINGS = ("oracle",)  # starts that no method has, as they are made from the training images
 REFERENCE = (
-    f"The ring is the reference, DDPM from noise with all {MOST_STEPS} steps; a full marker is a mean within the "
-    "margin of it (shaded), an open one is not: full and at the ring's left is as good and cheaper. That is no "
-    "verdict: verdicts are the claims'. "
+    f"The dotted line is the reference, DDPM from noise with all {MOST_STEPS} steps; what is within the margin is "
+    "shaded. That is no verdict: verdicts are the claims'. "
 )
-FRONT = (
-    "The grey steps are the Pareto front of the means, without the oracle, which starts from training images and is a "
-    "ceiling. Where a name says K, the evaluations are spread over the last K timesteps; else each is evaluated."
+SPREAD = (
+    "The oracle starts from training images and is a ceiling. Where a name says K, the evaluations are spread over the "
+    "last K timesteps; else each is evaluated."
+)
+DRAWN = (
+    " The ring is where the reference is; a full marker is a mean within the margin, an open one is not: full and at "
+    "the ring's left is as good and cheaper. The grey steps are the Pareto front of the means, without the oracle."
 )
 GOOD = labels.BRIGHT[2]  # what shades the quality that counts as the reference's
 COSTS = {"nfe": "evaluations of the net (log scale)", "seconds": "seconds per image (log scale)"}
@@ -53,7 +57,8 @@ def wanted(study) -> Iterator[Wanted]:
             section=section(part.name),
             title="Quality against cost",
             caption=f"{what[0].upper()}{what[1:]}, {display} display, against what an image costs. Lines are means "
-            "over replicates, bands reach from the lowest to the highest. " + REFERENCE * bool(compared) + FRONT,
+            "over replicates, bands reach from the lowest to the highest. " + REFERENCE * bool(compared) + SPREAD,
+            drawn=DRAWN,
             alt=f"Line charts: {what} against evaluations of the net and against seconds per image, one line per arm",
         )
 
@@ -75,7 +80,36 @@ def references(study, part) -> list:
     return [cell for cell in found if cell in part.cells] or found
 
 
-def draw(inputs: dict, options: dict):
+class Parts(NamedTuple):
+    """What both the figure and the chart show.
+
+    rows: of the cells, each with its `value`; panels: key -> line -> rows; looks: of each line, in order; levels: of a
+    panel, its reference's rows, their mean, and up to where (down, if not `lower`) a value is within the margin of it.
+    """
+
+    metric: str
+    lower: bool
+    margin: float
+    by: list[str]
+    panel: list[str]
+    rows: list[dict]
+    panels: dict[tuple, dict[tuple, list[dict]]]
+    looks: dict[tuple, dict]
+    names: dict[tuple, str]
+    levels: dict[tuple, tuple[list[dict], float, float]]
+    timed: list[dict]
+
+    @property
+    def costs(self) -> list[str]:
+        return list(COSTS) if self.timed else ["nfe"]
+
+    def title(self, key: tuple) -> str:
+        """A panel's."""
+        return labels.words(self.panel, (self.levels[key][0] or next(iter(self.panels[key].values())))[0])
+
+
+def parts_of(inputs: dict, options: dict) -> Parts | None:
+    """None where nothing was measured."""
     from .. import canvas, tables
 
     table, display = tables.with_paths(inputs["tables"]["cells"]), options.get("display") or "clamp"
@@ -94,16 +128,28 @@ def draw(inputs: dict, options: dict):
     )
     rows = [row for row in rows if row["value"] is not None]
     if not any(math.isfinite(row["value"]) for row in rows):
-        return canvas.nothing("nothing to draw: no distance was measured here")
+        return None
     panels = {key: series(part, line, by) for key, part in labels.panels(rows, panel, ["nfe"]).items()}
     firsts = {at: part[0] for parts in panels.values() for at, part in parts.items()}
     firsts = {at: firsts[at] for at in sorted(firsts, key=lambda at: place(line, firsts[at]))}
-    styles = looks(by, firsts)
-
-    timed = [row for row in rows if seconds(row)]
-    costs = list(COSTS) if timed else ["nfe"]
+    names = {at: labels.words(by, first) or labels.arm(first) for at, first in firsts.items()}
     margin = MARGIN if options.get("margin") is None else options["margin"]
-    places = [(key, cost) for key in panels for cost in costs]
+    levels = {}
+    for key in panels:
+        ideal = [row for row in references if labels.key(panel, row) == key]
+        level = canvas.mean_and_band([row["value"] for row in ideal if row["value"] is not None])[0]
+        levels[key] = ideal, level, level * (1 + margin if lower else 1 - margin) if level > 0 else math.nan
+    timed = [row for row in rows if seconds(row)]
+    return Parts(metric, lower, margin, by, panel, rows, panels, looks(by, firsts), names, levels, timed)
+
+
+def draw(inputs: dict, options: dict):
+    from .. import canvas
+
+    parts = parts_of(inputs, options)
+    if parts is None:
+        return canvas.nothing("nothing to draw: no distance was measured here")
+    places = [(key, cost) for key in parts.panels for cost in parts.costs]
     columns = min(2, len(places))
     rows_of_axes = -(-len(places) // columns)
     fig, axes = canvas.subplots(rows_of_axes, columns, 1.5 + 3.5 * rows_of_axes)
@@ -111,40 +157,70 @@ def draw(inputs: dict, options: dict):
     for spare in axes.flat[len(places) :]:
         spare.set_axis_off()
     handles: dict[str, object] = {}
-    for key, parts in panels.items():
-        ideal = [row for row in references if labels.key(panel, row) == key]
-        level = canvas.mean_and_band([row["value"] for row in ideal if row["value"] is not None])[0]
-        limit = level * (1 + margin if lower else 1 - margin) if level > 0 else math.nan
-        values = [row["value"] for part in parts.values() for row in part]
-        for cost in costs:
+    for key, own in parts.panels.items():
+        ideal, level, limit = parts.levels[key]
+        values = [row["value"] for part in own.values() for row in part]
+        for cost in parts.costs:
             axis = at_axes[key, cost]
             note = canvas.distance_axis(axis, [*values, level, limit], None)
             axis.set_xscale("log")
             points = []
-            for at in (at for at in firsts if at in parts):
-                name = labels.words(by, firsts[at]) or labels.arm(firsts[at])
-                found = draw_arm(axis, cost, parts[at], styles[at], limit, lower)
-                points += found if firsts[at]["start"] not in CEILINGS else []
-                handles[name] = canvas.Line2D([], [], **canvas.full(styles[at]))
-            draw_front(axis, points, lower)
+            for at in (at for at in parts.looks if at in own):
+                found = draw_arm(axis, cost, own[at], parts.looks[at], limit, parts.lower)
+                points += found if own[at][0]["start"] not in CEILINGS else []
+                handles[parts.names[at]] = canvas.Line2D([], [], **canvas.full(parts.looks[at]))
+            draw_front(axis, points, parts.lower)
             if math.isfinite(level):
-                draw_reference(axis, cost, ideal, level, limit, lower)
+                draw_reference(axis, cost, ideal, level, limit, parts.lower)
             axis.xaxis.set_major_locator(canvas.plt.LogLocator(subs=(1, 2, 5)))
             axis.xaxis.set_major_formatter("{x:g}")
             axis.xaxis.set_minor_locator(canvas.plt.NullLocator())
-            axis.set(xlabel=COSTS[cost], ylabel=labels.metric_title(metric) + note)
-            axis.set_title(labels.words(panel, (ideal or next(iter(parts.values())))[0]))
-    handles |= explained(rows, bool(references), lower, margin)
+            axis.set(xlabel=COSTS[cost], ylabel=labels.metric_title(parts.metric) + note)
+            axis.set_title(parts.title(key))
+    rows, referred = parts.rows, any(ideal for ideal, _, _ in parts.levels.values())
+    handles |= explained(rows, referred, parts.lower, parts.margin)
     canvas.legend(fig, handles)
-    what = labels.metric_title(metric).replace("\n", " ")
-    fixed = labels.alike(rows, [axis for axis in ("model", "weights", "epochs") if axis not in (*line, *panel)])
-    text = f"{what[0].upper()}{what[1:]}, {labels.DISPLAY_LABELS[display]}, against cost" + f"; {fixed}" * bool(fixed)
-    if not timed:
+    what = labels.metric_title(parts.metric).replace("\n", " ")
+    fixed = labels.alike(
+        rows, [axis for axis in ("model", "weights", "epochs") if axis not in (*parts.by, *parts.panel)]
+    )
+    display = labels.DISPLAY_LABELS[options.get("display") or "clamp"]
+    text = f"{what[0].upper()}{what[1:]}, {display}, against cost" + f"; {fixed}" * bool(fixed)
+    if not parts.timed:
         text += "; no cell was timed, so seconds per image are left out"
-    elif len(timed) < len(rows):
-        text += f"; {len(rows) - len(timed)} of {len(rows)} cells were not timed and are at the left alone"
+    elif len(parts.timed) < len(rows):
+        text += f"; {len(rows) - len(parts.timed)} of {len(rows)} cells were not timed and are at the left alone"
     canvas.headline(fig, text)
     return fig
+
+
+def chart(inputs: dict, options: dict) -> Iterator[dict]:
+    """A chart a panel and cost."""
+    from .. import charts
+
+    parts = parts_of(inputs, options)
+    for key, own in () if parts is None else parts.panels.items():
+        _, level, limit = parts.levels[key]
+        named = {parts.names[at]: look for at, look in parts.looks.items() if at in own}
+        for cost in parts.costs:
+            found = []
+            for at in (at for at in parts.looks if at in own):
+                where = {"nfe": lambda row: row["nfe"], "seconds": seconds}[cost]
+                placed = [row | {"x": where(row)} for row in own[at] if where(row)]
+                groups = {mean_of(part, "x"): part for part in labels.grouped(placed, ["nfe"]).values()}
+                found += charts.points(groups, parts.metric, parts.names[at])
+            if found:
+                title = ", ".join(filter(None, [parts.title(key), f"against {COSTS[cost].split(' (')[0]}"]))
+                known = {"reference: DDPM, all steps": level} if math.isfinite(level) else {}
+                good = limit if math.isfinite(limit) and parts.lower else None
+                drawn = charts.lines(
+                    found, named, COSTS[cost], labels.metric_title(parts.metric), True, levels=known, good=good
+                )
+                yield charts.document(title, drawn)
+
+
+def mean_of(rows: Sequence[Mapping], name: str) -> float:
+    return sum(row[name] for row in rows) / len(rows)
 
 
 def place(line: Sequence[str], row: Mapping) -> tuple:

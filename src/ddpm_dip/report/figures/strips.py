@@ -34,6 +34,7 @@ def wanted(study) -> Iterator[Wanted]:
                     title=name,
                     caption=f"{name}, {display}: {what}. Always the {count}; none was selected.",
                     alt=f"{name}: pictures, {what}, {display} display",
+                    shows={"model": name, "display": display},
                 )
 
 

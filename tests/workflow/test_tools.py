@@ -1,0 +1,62 @@
+"""make run, make progress and make peek, as a user calls them on the micro study."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import HERE
+
+pytestmark = pytest.mark.slow
+
+
+def tool(folder, name, overlay=None, *options):
+    """A tool of a source tree, in its folder."""
+    words = [sys.executable, folder / f"workflow/tools/{name}.py", HERE / "micro.yaml"]
+    if overlay:
+        (folder / "more.yaml").write_text(yaml.safe_dump(overlay))
+        words.append(folder / "more.yaml")
+    return subprocess.run([*map(str, words), *options], cwd=folder, capture_output=True, text=True)
+
+
+def test_a_run_says_how_far_it_is_and_ends_with_the_answer(copied):
+    (copied / "results/micro/report/index.html").unlink()
+    done = tool(copied, "run", None, "--cores", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    total = int(lines[0].split(" of ")[1].split()[0])
+    assert lines[0].startswith(f"micro: {total - 1} of {total} jobs") and lines[-2].startswith("report: ")
+    assert "rule " not in done.stdout and list((copied / "results/micro/logs").glob("run-*.log"))
+    summary = (copied / "results/micro/report/summary.txt").read_text()
+    assert summary in done.stdout and summary.startswith("Of the claims on digits: ")
+
+
+def test_what_failed_comes_last_with_the_end_of_its_log(copied):
+    sampler = copied / "src/ddpm_dip/sampling/warm_starts/noise.py"
+    sampler.write_text(sampler.read_text() + "\n\nraise RuntimeError('a planted fault')\n")
+    done = tool(copied, "run", None, "--cores", "2")
+    assert done.returncode != 0
+    told = done.stdout[done.stdout.index(" failed; the end of results/micro/logs/") :]
+    assert "a planted fault" in told and told.strip().splitlines()[-1].startswith(
+        "not finished; all of Snakemake's words"
+    )
+
+
+def test_a_mistake_is_said_before_anything_runs(copied):
+    done = tool(copied, "run", {"sampling": {"nn": 3}}, "--cores", "2")
+    assert done.returncode != 0 and "sampling: unknown key 'nn'" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_progress_and_a_peek_at_what_is_there(copied):
+    metrics = next((copied / "results/micro/metrics").rglob("*dip-p01*/**/*.json"), None)
+    metrics = metrics or next((copied / "results/micro/metrics").rglob("K*.json"))
+    metrics.unlink()
+    before = {path: path.stat().st_mtime_ns for path in (copied / "results/micro").rglob("*") if path.is_file()}
+    done = tool(copied, "progress")
+    assert done.returncode == 0, done.stderr
+    assert "2 of 3 cells measured" in done.stdout and "evaluate" in done.stdout
+    done = tool(copied, "peek")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 of 3 cells are measured") and "micro-peek/report/index.html" in done.stdout
+    assert (copied / "results/micro-peek/report/index.html").stat().st_size > 100_000
+    assert {path: path.stat().st_mtime_ns for path in before} == before, "the study itself stays as it is"
