@@ -439,6 +439,9 @@ def test_what_refutes_is_corrected_for_all_claims_too():
         rows.append(row(strata=[stratum(f"a{index}", "b", 3)], claim=f"C{index}"))
     claims, _ = verdicts.judge(rows, plain(values), {})
     assert claims[0]["verdict"] == REFUTED and not claims[0]["after_holm"] and verdicts.ALONE in claims[0]["note"]
+    refutes = [each["p"] if each["verdict"] == REFUTED else 1 - each["p"] for each in claims]
+    expected = multipletests(refutes, method="holm")[1][0]
+    assert claims[0]["p"] < 0.05 < claims[0]["p_holm"] == pytest.approx(expected)
 
 
 def test_arms_that_the_nets_cannot_tell_apart_are_ties():

@@ -488,11 +488,13 @@ def judge(rows: Sequence[dict], tables: Tables, changed: Mapping[str, str]) -> t
             | {"reference": basis.units.reference, "verdict": basis.verdict, "note": note}
         )
     family = [each for each in judged if "p" in each and not each["exploratory"]]
-    against = holm([1 - each["p"] for each in family])
-    for each, p, p_against in zip(family, holm([each["p"] for each in family]), against, strict=True):
-        each["p_holm"] = float(p)
-        least = {SUPPORTED: p, REFUTED: p_against}.get(each["verdict"], 0)
-        each["after_holm"] = bool(least <= 1 - LEVEL)
+    supports, refutes = holm([each["p"] for each in family]), holm([1 - each["p"] for each in family])
+    for each, p, p_refutes in zip(family, supports, refutes, strict=True):
+        each["p_holm"] = float(p_refutes if each["verdict"] == REFUTED else p)
+        each["after_holm"] = each["verdict"] == INCONCLUSIVE or each["p_holm"] <= 1 - LEVEL
+    for each in judged:
+        if each["verdict"] == REFUTED and "p" in each:
+            each["p"] = 1 - each["p"]  # a verdict's p is that of the side it takes
     for each in judged:
         if each.get("after_holm") is False:
             each["note"] = "; ".join(filter(None, (each["note"], ALONE)))
