@@ -5,8 +5,11 @@ B's in FOLDER/results/made-b.
 """
 
 import copy
+import fcntl
 import io
 import json
+import os
+import shutil
 import sys
 import tempfile
 from functools import cache
@@ -601,6 +604,19 @@ def write_study(root: Path, asked: study.Study | None = None, size: int = 16, dp
     names, wanted = write_tables(root, asked), write_figures(root, asked, dpi)
     jobfile.run("report", report_job(root, asked, names, wanted))
     return wanted
+
+
+def copied(tmp_path_factory, kind: str) -> Path:
+    """The results of a whole made-up study (`study_a`, `study_b`), drawn once for all of pytest's processes: a copy."""
+    once = tmp_path_factory.getbasetemp()
+    once = once.parent if "PYTEST_XDIST_WORKER" in os.environ else once
+    with open(once / f"{kind}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (once / kind).exists():
+            whole = tmp_path_factory.mktemp("study") / "results/made"
+            write_study(whole, globals()[kind]())
+            whole.rename(once / kind)
+    return Path(shutil.copytree(once / kind, tmp_path_factory.mktemp("study") / "results/made"))
 
 
 if __name__ == "__main__":

@@ -23,18 +23,12 @@ NOISE = "hw4-sees/r0/epoch-0020-last/noise/ancestral/K0200-nfe0200"
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    return written(tmp_path_factory, made_study.study_a())
+    return made_study.copied(tmp_path_factory, "study_a") / "report/index.html"
 
 
 @pytest.fixture(scope="module")
 def report_b(tmp_path_factory):
-    return written(tmp_path_factory, made_study.study_b())
-
-
-def written(tmp_path_factory, asked):
-    root = tmp_path_factory.mktemp("study") / "results/made"
-    made_study.write_study(root, asked)
-    return root / "report/index.html"
+    return made_study.copied(tmp_path_factory, "study_b") / "report/index.html"
 
 
 @pytest.fixture(scope="module")

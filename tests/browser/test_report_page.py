@@ -35,8 +35,7 @@ FLAGS = [
 
 @pytest.fixture(scope="module", params=["study_a", "study_b"])
 def page(request, tmp_path_factory):
-    root = tmp_path_factory.mktemp("study") / "results/made"
-    made_study.write_study(root, getattr(made_study, request.param)())
+    root = made_study.copied(tmp_path_factory, request.param)
     # long paths, as of deep cells, must not make the page wide
     job = json.loads((root / "jobs/report/report.json").read_text())
     for index in range(3):

@@ -75,10 +75,13 @@ def lines(
     log_y: bool = False,
     levels: Mapping[str, float] = {},  # noqa: B006, never written to
     good: float | None = None,
+    ring: tuple[float, float] | None = None,
+    front: Sequence[tuple[float, float]] = (),
 ) -> alt.LayerChart:
     """Lines with bands over replicates. looks: series -> Matplotlib's color, ls and marker; x, y: titles.
 
-    levels: horizontal lines by their names; good: the value up to which quality counts as the reference's.
+    levels: horizontal lines by their names; good: the value up to which quality counts as the reference's; ring: where
+    the reference is; front: points (x, y) of the Pareto front, by rising x, drawn as grey steps to the last x.
     """
     table = pd.DataFrame(found)
     names = [name for name in looks if name in set(table["series"])]
@@ -116,9 +119,16 @@ def lines(
         level = pd.DataFrame([{"level": value, "name": name} for name, value in levels.items()])
         rule = alt.Chart(level).mark_rule(strokeDash=[2, 3], strokeWidth=1.6)
         layers.append(rule.encode(y="level:Q", tooltip=["name:N", alt.Tooltip("level:Q", format=".3g")]))
+    if front:
+        steps = pd.DataFrame([*front, (max(table["x"]), front[-1][1])], columns=["x", "front"])
+        line = alt.Chart(steps).mark_line(interpolate="step-after", color=labels.GREY, strokeWidth=1.4)
+        layers.append(line.encode(x="x:Q", y="front:Q"))
     layers.append(base.mark_area(opacity=0.16).encode(y="low:Q", y2="high:Q"))
     layers.append(base.mark_line(strokeWidth=2).encode(y=at_y, strokeDash=dash))
     layers.append(base.mark_point(filled=True, size=75, opacity=1).encode(y=at_y, shape=shape, tooltip=told))
+    if ring:
+        circle = alt.Chart(pd.DataFrame([ring], columns=["x", "ring"])).mark_point(size=260, strokeWidth=1.5)
+        layers.append(circle.encode(x="x:Q", y="ring:Q", color=alt.value("black")))
     if table[DIVERGED].any():
         lost = base.transform_filter(f"datum.{DIVERGED}").mark_point(shape="triangle-up", filled=True, size=120)
         layers.append(lost.encode(y=alt.value(0), tooltip=[*told[:2], alt.Tooltip(f"{DIVERGED}:N")]))

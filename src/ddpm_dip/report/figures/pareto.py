@@ -20,15 +20,14 @@ MARGIN = 0.5
 CEILINGS = ("oracle",)  # starts that no method has, as they are made from the training images
 REFERENCE = (
     f"The dotted line is the reference, DDPM from noise with all {MOST_STEPS} steps; what is within the margin is "
-    "shaded. That is no verdict: verdicts are the claims'. "
+    "shaded; the ring is where its cost is. That is no verdict: verdicts are the claims'. "
 )
 SPREAD = (
-    "The oracle starts from training images and is a ceiling. Where a name says K, the evaluations are spread over the "
-    "last K timesteps; else each is evaluated."
+    "The grey steps are the Pareto front of the means, without the oracle, which starts from training images and is a "
+    "ceiling. Where a name says K, the evaluations are spread over the last K timesteps; else each is evaluated."
 )
 DRAWN = (
-    " The ring is where the reference is; a full marker is a mean within the margin, an open one is not: full and at "
-    "the ring's left is as good and cheaper. The grey steps are the Pareto front of the means, without the oracle."
+    " A full marker is a mean within the margin, an open one is not: full and left of the ring is as good and cheaper."
 )
 GOOD = labels.BRIGHT[2]  # what shades the quality that counts as the reference's
 COSTS = {"nfe": "evaluations of the net (log scale)", "seconds": "seconds per image (log scale)"}
@@ -200,23 +199,35 @@ def chart(inputs: dict, options: dict) -> Iterator[dict]:
 
     parts = parts_of(inputs, options)
     for key, own in () if parts is None else parts.panels.items():
-        _, level, limit = parts.levels[key]
+        ideal, level, limit = parts.levels[key]
         named = {parts.names[at]: look for at, look in parts.looks.items() if at in own}
         for cost in parts.costs:
-            found = []
+            where = {"nfe": lambda row: row["nfe"], "seconds": seconds}[cost]
+            found, means = [], []
             for at in (at for at in parts.looks if at in own):
-                where = {"nfe": lambda row: row["nfe"], "seconds": seconds}[cost]
                 placed = [row | {"x": where(row)} for row in own[at] if where(row)]
                 groups = {mean_of(part, "x"): part for part in labels.grouped(placed, ["nfe"]).values()}
-                found += charts.points(groups, parts.metric, parts.names[at])
-            if found:
-                title = ", ".join(filter(None, [parts.title(key), f"against {COSTS[cost].split(' (')[0]}"]))
-                known = {"reference: DDPM, all steps": level} if math.isfinite(level) else {}
-                good = limit if math.isfinite(limit) and parts.lower else None
-                drawn = charts.lines(
-                    found, named, COSTS[cost], labels.metric_title(parts.metric), True, levels=known, good=good
-                )
-                yield charts.document(title, drawn)
+                line = charts.points(groups, parts.metric, parts.names[at])
+                found += line
+                if own[at][0]["start"] not in CEILINGS:
+                    means += [(point["x"], point["mean"]) for point in line if point["mean"] is not None]
+            if not found:
+                continue
+            title = ", ".join(filter(None, [parts.title(key), f"against {COSTS[cost].split(' (')[0]}"]))
+            costs = [where(row) for row in ideal]
+            known = math.isfinite(level)
+            drawn = charts.lines(
+                found,
+                named,
+                COSTS[cost],
+                labels.metric_title(parts.metric),
+                True,
+                levels={"reference: DDPM, all steps": level} if known else {},
+                good=limit if math.isfinite(limit) and parts.lower else None,
+                ring=(sum(costs) / len(costs), level) if known and costs and None not in costs else None,
+                front=pareto_front(means, parts.lower),
+            )
+            yield charts.document(title, drawn)
 
 
 def mean_of(rows: Sequence[Mapping], name: str) -> float:

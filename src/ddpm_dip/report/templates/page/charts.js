@@ -17,9 +17,10 @@ function look() {
   };
 }
 
-// The records of a chart: the largest of its data sets. Helper rows of a layer are few.
+// The records of a chart, not the helper rows of a layer: those that name cells, else the most.
 function recordsOf(spec) {
-  return Object.values(spec.datasets).reduce((most, each) => (each.length > most.length ? each : most), []);
+  const sets = Object.values(spec.datasets);
+  return sets.find(([first]) => first && "cell" in first) ?? sets.reduce((a, b) => (b.length > a.length ? b : a), []);
 }
 
 function columnsOf(records) {
