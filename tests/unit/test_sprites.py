@@ -48,7 +48,8 @@ def test_colour_what_diverged_and_what_has_no_chain():
 
 def test_films_are_left_out_when_the_page_is_full_and_it_says_so():
     cells = {name: {"last": {}, "film": {"src": "x" * 10, "timesteps": [1]}} for name in "abc"} | {"d": {"last": {}}}
-    found = sprites.within(cells, 25)
+    size = len(json.dumps(cells["a"]["film"]))
+    found = sprites.within(cells, 2 * size + 5)
     assert [found[name].get("film", {}).get("left_out", False) for name in "abcd"] == [False, False, True, False]
     assert "src" in found["b"]["film"] and "src" not in found["c"]["film"]
 

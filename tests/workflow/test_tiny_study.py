@@ -193,7 +193,7 @@ def test_every_result_says_how_it_was_made(study):
     assert planned(study.parents[1]) == {}  # job files that other dry runs looked at others with are this study's again
     listed = files.read_json(study / "jobs/report/report.json")["hints"]["results"]
     made = {str(path.relative_to(study)).removesuffix(RECORD) for path in study.rglob(f"*{RECORD}")}
-    assert set(listed) == {name for name in made if not name.startswith("report/")}  # no report before it
+    assert set(listed) == made - {"report/index.html", "report/summary.txt"}
     assert len(listed) == len(set(listed)) > 49
     for name in made:
         record = read_record(study / name)
@@ -234,13 +234,14 @@ def test_a_lower_budget_leaves_the_one_above_alone(study):
     assert planned(study.parents[1], lower) == {"report": 1}
     cell = {"grid": {"model": "hw4-sees", "epochs": 1, "steps": 3, "start": "noise"}, "show": {}}
     jobs = planned(study.parents[1], lower | {"experiments": {"lower": cell}})
-    assert jobs == {"train": 1, "sample": 1, "evaluate": 1, "tables": 4, "figure": 7, "report": 1}
+    assert jobs == {"train": 1, "sample": 1, "evaluate": 1, "tables": 4, "figure": 7, "chart": 7, "report": 1}
 
 
 def test_more_rounds_time_alone(study):
     jobs = planned(study.parents[1], {"timing": {"rounds": 3}})
     assert jobs.pop("figure") < len([path for path in (study / "figures").iterdir() if path.suffix in FIGURES]) / 2
-    assert jobs == {"time_sampling": 2, "tables": 3, "report": 1}  # times, cells, which have their seconds, and claims
+    # times, cells, which have their seconds, claims, and the charts of all these
+    assert jobs == {"time_sampling": 2, "tables": 3, "chart": 7, "report": 1}
     assert planned(study.parents[1]) == {}
 
 
@@ -249,7 +250,7 @@ def test_another_study_takes_what_is_the_same(study):
     overlay = {"study": "tiny-again", "reuse": ["tiny"], "experiments": {"steps": None, "dip_in_training": None}}
     overlay["claims"] = {"A8": None}
     folder = study.parents[1]
-    assert set(planned(folder, overlay)) <= {"time_sampling", "tables", "figure", "report"}  # of fewer starts
+    assert set(planned(folder, overlay)) <= {"time_sampling", "tables", "figure", "chart", "report"}  # of fewer starts
     done = snakemake(folder, overlay=overlay)
     assert {KINDS.get(path.split("/")[0]) for path in jobs(done)} <= {
         None,

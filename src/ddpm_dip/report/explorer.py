@@ -14,7 +14,6 @@ from . import claims as told
 from . import labels, tables
 
 SHOWN = [*METRICS, "seconds"]
-FILMS = 9_000_000  # characters of films in a page; the others are left out, and it says so
 
 
 def data(

@@ -20,6 +20,7 @@ STUDY_A = ("steps", "quality", "passes", "epochs", "dip_in_training")  # the exp
 TEMPLATES = Path(__file__).with_name("templates")
 SCRIPTS = ("tables", "charts", "explorer", "address", "main")  # in this order
 PER_INCH = 100  # CSS pixels of the page for an inch of a figure
+MOST = 14_000_000  # characters of a page: films for which there is no room are left out, and it says so
 
 
 def page(
@@ -66,11 +67,10 @@ def page(
     bodies = [environment.get_template(part.template).render(key=part.key, **part.context) for _, part in parts]
     own = "".join((TEMPLATES / f"page/{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     scripts = [script.replace("</script", "<\\/script") for script in (vega, own) if script]
-    known = explorer.data(found, sprites.within(pictures or {}, explorer.FILMS), charts, study.contrasts)
-    return environment.get_template("page.html.j2").render(
+    known = explorer.data(found, sprites.within(pictures or {}, 0), charts, study.contrasts)
+    parts_of_page = dict(
         style=(TEMPLATES / "page/page.css").read_text(encoding="utf-8"),
         scripts=[(script, digest(script)) for script in scripts],
-        data=json.dumps(known, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
         displays=known["displays"],
         metrics=known["metrics"],
         lead=lead,
@@ -94,6 +94,13 @@ def page(
         labelled=tables.distance(cells) == "fd_classifier",
         fid=fid_note(cells, report.reasons),
     )
+
+    def rendered() -> str:
+        data = json.dumps(known, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+        return environment.get_template("page.html.j2").render(data=data, **parts_of_page)
+
+    known["sprites"] = sprites.within(pictures or {}, MOST - len(rendered()))
+    return rendered()
 
 
 def digest(script: str) -> str:

@@ -6,6 +6,7 @@ display.
 
 import base64
 import io
+import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -67,7 +68,7 @@ def within(cells: Mapping[str, dict], limit: int) -> dict[str, dict]:
     """
     found, used = {}, 0
     for path, pictures in cells.items():
-        size = len(pictures["film"]["src"]) if "film" in pictures else 0
+        size = len(json.dumps(pictures["film"])) if "film" in pictures else 0
         fits = used + size <= limit
         used += size if fits else 0
         found[path] = pictures if fits or not size else pictures | {"film": {"left_out": True}}
