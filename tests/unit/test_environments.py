@@ -30,7 +30,7 @@ def rules() -> dict[str, tuple[str, str]]:
     found = {}
     for path in (ROOT / "workflow/rules").glob("*.smk"):
         for name, body in re.findall(r"^ *rule (\w+):\n(.*?)(?=^ *rule |\Z)", path.read_text(), re.M | re.S):
-            found[name] = (re.search(r'run\("(.+?)"\)', body)[1], re.search(r'"../../(envs/.+?)"', body)[1])
+            found[name] = (re.search(r'run\("(.+?)"', body)[1], re.search(r'"../../(envs/.+?)"', body)[1])
     return found
 
 

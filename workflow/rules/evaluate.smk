@@ -12,6 +12,9 @@ rule train_classifier:
         name=names("train_classifier"),
     conda:
         "../../envs/evaluate.yaml"
+    resources:
+        mem_mb=memory("train_classifier"),
+        runtime=minutes("train_classifier"),
     shell:
         run("train_classifier")
 
@@ -45,9 +48,11 @@ rule reference_features:
     conda:
         "../../envs/evaluate.yaml"
     resources:
-        gpu=GPU,
+        gpu=gpus("reference_features"),
+        mem_mb=memory("reference_features"),
+        runtime=minutes("reference_features"),
     shell:
-        run("reference_features")
+        run("reference_features", gpu=True)
 
 
 rule floors:
@@ -96,9 +101,11 @@ rule evaluate:
     conda:
         "../../envs/evaluate.yaml"
     resources:
-        gpu=GPU,
+        gpu=gpus("evaluate"),
+        mem_mb=memory("evaluate"),
+        runtime=minutes("evaluate"),
     shell:
-        run("evaluate")
+        run("evaluate", gpu=True)
 
 
 rule evaluate_interpolation:
@@ -114,5 +121,8 @@ rule evaluate_interpolation:
         name=names("evaluate_interpolation"),
     conda:
         "../../envs/evaluate.yaml"
+    resources:
+        mem_mb=memory("evaluate_interpolation"),
+        runtime=minutes("evaluate_interpolation"),
     shell:
         run("evaluate_interpolation")

@@ -13,9 +13,11 @@ rule sample:
     conda:
         "../../envs/sample.yaml"
     resources:
-        gpu=GPU,
+        gpu=gpus("sample"),
+        mem_mb=memory("sample"),
+        runtime=minutes("sample"),
     shell:
-        run("sample")
+        run("sample", gpu=True)
 
 
 rule interpolate:
@@ -32,6 +34,8 @@ rule interpolate:
     conda:
         "../../envs/sample.yaml"
     resources:
-        gpu=GPU,
+        gpu=gpus("interpolate"),
+        mem_mb=memory("interpolate"),
+        runtime=minutes("interpolate"),
     shell:
-        run("interpolate")
+        run("interpolate", gpu=True)

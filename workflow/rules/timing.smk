@@ -12,8 +12,10 @@ rule time_sampling:
         name=names("time_sampling"),
     conda:
         "../../envs/sample.yaml"
-    threads: CORES
+    threads: ALL_CORES
     resources:
-        gpu=GPU,
+        gpu=gpus("time_sampling"),
+        mem_mb=memory("time_sampling"),
+        runtime=minutes("time_sampling"),
     shell:
-        run("time_sampling")
+        run("time_sampling", gpu=True)

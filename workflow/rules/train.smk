@@ -16,11 +16,12 @@ rule train:
     priority: 10
     conda:
         "../../envs/sample.yaml"
-    threads: max(1, CORES // max(1, len({name.rpartition("/")[0] for name in TRAINED})))
     resources:
-        gpu=GPU,
+        gpu=gpus("train"),
+        mem_mb=memory("train"),
+        runtime=minutes("train"),
     shell:
-        run("train")
+        run("train", gpu=True)
 
 
 rule fit_dip:
@@ -42,5 +43,8 @@ rule fit_dip:
     priority: 20
     conda:
         "../../envs/sample.yaml"
+    resources:
+        mem_mb=memory("fit_dip"),
+        runtime=minutes("fit_dip"),
     shell:
         run("fit_dip")
