@@ -11,7 +11,7 @@ rule train_classifier:
     wildcard_constraints:
         name=names("train_classifier"),
     conda:
-        "../../envs/evaluate.yaml"
+        "../../envs/torch.yaml"
     resources:
         mem_mb=memory("train_classifier"),
         runtime=minutes("train_classifier"),
@@ -29,7 +29,7 @@ rule fetch_inception:
     wildcard_constraints:
         name=names("fetch_inception"),
     conda:
-        "../../envs/evaluate.yaml"
+        "../../envs/torch.yaml"
     shell:
         run("fetch_inception")
 
@@ -46,7 +46,7 @@ rule reference_features:
     wildcard_constraints:
         name=names("reference_features"),
     conda:
-        "../../envs/evaluate.yaml"
+        "../../envs/torch.yaml"
     resources:
         gpu=gpus("reference_features"),
         mem_mb=memory("reference_features"),
@@ -67,7 +67,7 @@ rule floors:
     wildcard_constraints:
         name=names("floors"),
     conda:
-        "../../envs/evaluate.yaml"
+        "../../envs/torch.yaml"
     shell:
         run("floors")
 
@@ -82,7 +82,7 @@ rule starts:
     log:
         f"{RESULTS}/logs/starts.log",
     conda:
-        "../../envs/evaluate.yaml"
+        "../../envs/torch.yaml"
     shell:
         run("starts")
 
@@ -99,7 +99,7 @@ rule evaluate:
     wildcard_constraints:
         name=names("evaluate"),
     conda:
-        "../../envs/evaluate.yaml"
+        "../../envs/torch.yaml"
     resources:
         gpu=gpus("evaluate"),
         mem_mb=memory("evaluate"),
@@ -120,7 +120,7 @@ rule evaluate_interpolation:
     wildcard_constraints:
         name=names("evaluate_interpolation"),
     conda:
-        "../../envs/evaluate.yaml"
+        "../../envs/torch.yaml"
     resources:
         mem_mb=memory("evaluate_interpolation"),
         runtime=minutes("evaluate_interpolation"),

@@ -11,7 +11,7 @@ rule sample:
     wildcard_constraints:
         name=names("sample"),
     conda:
-        "../../envs/sample.yaml"
+        "../../envs/torch.yaml"
     resources:
         gpu=gpus("sample"),
         mem_mb=memory("sample"),
@@ -32,7 +32,7 @@ rule interpolate:
     wildcard_constraints:
         name=names("interpolate"),
     conda:
-        "../../envs/sample.yaml"
+        "../../envs/torch.yaml"
     resources:
         gpu=gpus("interpolate"),
         mem_mb=memory("interpolate"),

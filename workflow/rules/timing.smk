@@ -11,7 +11,7 @@ rule time_sampling:
     wildcard_constraints:
         name=names("time_sampling"),
     conda:
-        "../../envs/sample.yaml"
+        "../../envs/torch.yaml"
     threads: ALL_CORES
     resources:
         gpu=gpus("time_sampling"),

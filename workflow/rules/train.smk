@@ -15,7 +15,7 @@ rule train:
         name=names("train"),
     priority: 10
     conda:
-        "../../envs/sample.yaml"
+        "../../envs/torch.yaml"
     resources:
         gpu=gpus("train"),
         mem_mb=memory("train"),
@@ -42,7 +42,7 @@ rule fit_dip:
         name=names("fit_dip"),
     priority: 20
     conda:
-        "../../envs/sample.yaml"
+        "../../envs/torch.yaml"
     resources:
         mem_mb=memory("fit_dip"),
         runtime=minutes("fit_dip"),
