@@ -52,6 +52,21 @@ def look():
     return str(folder), found, lock, needs.of_study(asked, jobs)
 
 
+def become_task():
+    """In an array of SLURM, let each task's Snakemake be about its own job from the start.
+
+    The plugin starts all tasks with the first one's command, and gives them the others' to run inside: a task then fails
+    where the first one's results are not there when its own are, as after a failure of the first.
+    """
+    task, first = (os.environ.get(f"SLURM_ARRAY_TASK_{name}") for name in ("ID", "MIN"))
+    others = re.search(r"--slurm-jobstep-array-execs[= ](\S+)", " ".join(sys.argv))
+    if others and task != first:
+        from snakemake_executor_plugin_slurm_jobstep import _decompress_array_task_call
+
+        command = _decompress_array_task_call(others[1], int(task))
+        os.execlp("sh", "sh", "-c", command)
+
+
 LEDGER, RESULTS, NEEDS = {}, f"results/{config['study']}", {}
 if HEAD:
     try:
@@ -64,6 +79,7 @@ if HEAD:
 else:
     # the process that is ready (see ready.py) is the head node's
     os.environ.pop(ready.VARIABLE, None)
+    become_task()
 
 FIGURES = {}
 if HEAD:
