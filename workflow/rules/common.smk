@@ -75,7 +75,7 @@ if HEAD:
         raise WorkflowError(str(error))
     if not ELSEWHERE:
         offered = workflow.global_resources.get("gpu")
-        devices.offer(offered.value if offered else 1)
+        devices.offer(offered and offered.value or 1)
 else:
     # the process that is ready (see ready.py) is the head node's
     os.environ.pop(ready.VARIABLE, None)
