@@ -18,6 +18,20 @@ include: "workflow/rules/timing.smk"
 include: "workflow/rules/report.smk"
 
 
+# On a cluster these run where Snakemake does: they are short, or need the network.
+localrules:
+    prepare_data,
+    fetch_inception,
+    floors,
+    starts,
+    tables,
+    claims,
+    figure,
+    chart,
+    scripts,
+    report,
+
+
 rule all:
     default_target: True
     input:
