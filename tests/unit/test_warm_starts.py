@@ -11,8 +11,9 @@ from sklearn.datasets import load_digits
 from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.models import build_dip
 from ddpm_dip.models.dip_pass import resize
-from ddpm_dip.sampling import gaussians, warm_starts
-from ddpm_dip.sampling.generators import Weights, unet
+from ddpm_dip.models.schedule import linear_schedule
+from ddpm_dip.sampling import gaussians, warm_starts, with_chain
+from ddpm_dip.sampling.generators import Weights
 from ddpm_dip.sampling.noise import keyed_noise
 from ddpm_dip.sampling.warm_starts import dip_matched
 
@@ -42,9 +43,9 @@ def alpha_bar(steps):
 
 
 def contexts(name, steps=100, passes=1, train=TRAIN, labels=LABELS, dip=DIP, gan=GAN, replicate=REPLICATE):
-    return unet.contexts(
-        warm_starts.find(name), steps=steps, passes=passes, replicate=replicate, train=train, labels=labels,
-        dip=dip, gan=gan, backend="torch", threads=1, batch=64,
+    return with_chain.contexts(
+        warm_starts.find(name), steps=steps, passes=passes, replicate=replicate, schedule=linear_schedule(),
+        train=train, labels=labels, dip=dip, gan=gan, backend="torch", threads=1, batch=64,
     )  # fmt: skip
 
 
@@ -178,7 +179,9 @@ def test_moments_of_many_draws_are_those_that_the_chain_expects(name):
 
 def test_choices_have_their_weights():
     n, weights = 20_000, torch.tensor([1, 0, 5, 2, 0])
-    context = unet.context_of(torch.zeros(1, *SHAPE), range(n), steps=5, passes=None, replicate=0, dip=None)
+    context = with_chain.context_of(
+        torch.zeros(1, *SHAPE), range(n), replicate=0, steps=5, passes=None, schedule=linear_schedule(), dip=None
+    )
     counts = np.bincount(context.pick(weights).numpy(), minlength=5)
     shares = np.array([1, 0, 5, 2, 0]) / 8
     assert (np.abs(counts - n * shares) <= 5 * (n * shares * (1 - shares)) ** 0.5).all()

@@ -186,6 +186,7 @@ def trainings(study: Study, machine: Machine) -> Iterator[Planned]:
         inputs = {"data": data_of(study)}
         if own.get("dip_passes"):
             inputs["dip"] = f"{dip_of(replicate)}/weights.safetensors"
+            own["dip_size"] = config["dip"]["size"]
         for index, budget in enumerate(epochs):
             folder = snapshot_of(model, replicate, budget)
             lower = snapshot_of(model, replicate, epochs[index - 1]) if index and not cosine else None
@@ -242,6 +243,8 @@ def sample(study: Study, machine: Machine, cell: Cell) -> Planned:
     family = DIP if cell.model == DIP else study.families[cell.model]
     settings = {"family": family, "cell": cell._asdict(), "n": study.config["sampling"]["n"]}
     settings["backend"] = {DIP: machine.dip, "dcgan": None}.get(family, machine.backend)
+    if "dip-untrained" in needs(cell.start):  # of one that is fitted, its own file says it
+        settings["dip_size"] = study.config["dip"]["size"]
     used = (*modules_of(study, cell), *(machine.plugins(machine.backend) if cell.start is not None else ()))
     asked = {claim.name: claim.digest for claim in study.claims if cell in claim.cells}
     inputs, outputs = inputs_of(study, cell), {"samples": samples_of(cell)}
