@@ -28,7 +28,7 @@ onstart:
     signals.handle_in_a_thread(signal.SIGTERM)
     hold_study()
     if sys.platform == "linux" and not CONDA:
-        ready.start()
+        ready.start(plan.to_preload(STUDY))
     if warning := why.would_drop(Path(RESULTS), LEDGER):
         print(warning, file=sys.stderr)
 

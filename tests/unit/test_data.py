@@ -190,7 +190,7 @@ def test_split_with_a_negative_seed():
 
 def test_available_datasets():
     assert data.names() == ["digits", "fashion_mnist", "image_folder", "kmnist", "mnist", "photos"]
-    assert [name for name in data.names() if not data.has_labels(name)] == ["image_folder", "photos"]
+    assert [name for name in data.names() if not data.has_labels(Options(name))] == ["image_folder", "photos"]
     data.check(Options("fashion-mnist"))
     from ddpm_dip.study import plugins
 
@@ -222,12 +222,13 @@ IMAGES_OF_MINE = "images = np.zeros((5, options.channels, 16, 16), np.uint8)\n"
 
 def test_a_data_set_of_one_s_own_is_one_function(own):
     own(IMAGES_OF_MINE + "return Loaded(images, np.arange(5))")
-    assert "my_set" in data.names() and data.has_labels("my-set")
+    assert "my_set" in data.names() and data.has_labels(Options("my-set"))
     for name in ("my_set", "my-set"):
         data.check(Options(name))
         assert data.load(Options(name, image_size=16)).labels.tolist() == [0, 1, 2, 3, 4]
     own(IMAGES_OF_MINE + "return Loaded(images, np.empty(0, np.int64))", "LABELLED = False")
-    assert not data.has_labels("my-set") and data.load(Options("my-set", channels=3)).images.shape == (5, 3, 16, 16)
+    assert not data.has_labels(Options("my-set"))
+    assert data.load(Options("my-set", channels=3)).images.shape == (5, 3, 16, 16)
 
 
 def test_a_file_without_load_is_no_data_set(own):

@@ -199,7 +199,8 @@ def test_the_stage_writes_a_row_a_start_and_one_a_band(tmp_path):
         samples(tmp_path, "still", 0 * x, start="dip", passes=3, steps=100),
     ]
     inputs, outputs = {"samples": paths, "data": "data.npz"}, {"starts": "starts.csv", "spectra": "spectra.csv"}
-    jobfile.run("starts", jobfile.write(tmp_path, "starts", {}, inputs, outputs))
+    settings = {"schedules": ["linear, 1000 timesteps"] * 3}
+    jobfile.run("starts", jobfile.write(tmp_path, "starts", settings, inputs, outputs))
     table, spectra = rows(tmp_path / "starts.csv"), rows(tmp_path / "spectra.csv")
     keys = [(row["start"], row["passes"], row["replicate"], row["steps"], row["n"]) for row in table]
     assert keys == [("noise", "", "3", "300", "32"), ("dip", "2", "3", "100", "32"), ("dip", "3", "3", "100", "32")]
@@ -219,13 +220,15 @@ def test_the_stage_writes_a_row_a_start_and_one_a_band(tmp_path):
     ("arrays", "says"),
     [
         ({}, r"bad\.npz: holds no starts; right is what"),
-        ({"starts": np.zeros((7, 1, 16, 16))}, r"bad\.npz: has 7 samples"),
+        ({"starts": np.zeros((7, 1, 16, 16)), "alpha_cumprod": np.array(0.5)}, r"bad\.npz: has 7 samples"),
     ],
 )
 def test_what_is_no_start_is_named(tmp_path, arrays, says):
     files.write_npz(tmp_path / "data.npz", train=TRAIN[:20])
     files.write_npz(tmp_path / "bad.npz", cell=np.array("{}"), **arrays)
     inputs = {"samples": ["bad.npz"], "data": "data.npz"}
-    job = jobfile.write(tmp_path, "starts", {}, inputs, {"starts": "starts.csv", "spectra": "spectra.csv"})
+    job = jobfile.write(
+        tmp_path, "starts", {"schedules": [""]}, inputs, {"starts": "starts.csv", "spectra": "spectra.csv"}
+    )
     with pytest.raises(UserError, match=says):
         jobfile.run("starts", job)

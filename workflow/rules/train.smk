@@ -1,4 +1,4 @@
-# Train models, an epoch budget from the next lower one; fit the DIP net.
+# Train models, an epoch budget from the next lower one; take those that were trained elsewhere; fit the DIP net.
 SNAPSHOT = ("weights.safetensors", "state.safetensors", "losses.csv")
 
 
@@ -44,3 +44,19 @@ rule fit_dip:
         "../../envs/sample.yaml"
     shell:
         run("fit_dip")
+
+
+rule import_model:
+    input:
+        job=job("import_model"),
+    output:
+        results("models/{name}/weights.safetensors"),
+    log:
+        f"{RESULTS}/logs/import_model/{{name}}.log",
+    wildcard_constraints:
+        name=names("import_model"),
+    priority: 10
+    conda:
+        "../../envs/sample.yaml"
+    shell:
+        run("import_model")

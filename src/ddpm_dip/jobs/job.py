@@ -27,6 +27,7 @@ VERSIONED = (
     "torchvision",
     "numpy",
     "scipy",
+    "diffusers",
     "openvino",
     "llvmlite",
     "pytorch-fid",

@@ -3,9 +3,12 @@
 Reads:
   samples   a list of samples files, one a start, passes, replicate and steps, each with `starts`; of sample
   data      the data set's .npz, for the training images
+Settings:
+  schedules   of each of the samples files, in their order, in words: what the net was trained on
 Writes:
-  starts    .csv, a row a start: start, passes, replicate, steps, n, and the numbers of evaluation.starts.describe
-  spectra   .csv, a row a start and radial band of frequencies: start, passes, replicate, steps, band, power, expected
+  starts    .csv, a row a start: start, passes, replicate, steps, schedule, n, and the numbers of
+            evaluation.starts.describe spectra   .csv, a row a start and radial band of frequencies: start, passes,
+            replicate, steps, schedule, band, power, expected
 """
 
 import csv
@@ -20,7 +23,7 @@ from ..jobs import files
 from ..jobs.errors import UserError
 from ..jobs.job import Job
 
-KEY = ("start", "passes", "replicate", "steps")
+KEY = ("start", "passes", "replicate", "steps", "schedule")
 NUMBERS = ("mean_error", "variance_ratio", "spectrum_ratio", "gaussian_kl", "gaussian_kl_floor", "axes")
 LEAST = 8
 
@@ -28,8 +31,9 @@ LEAST = 8
 def run(job: Job) -> None:
     training = training_moments(files.read_npz(job.input("data"))["train"])
     rows, spectra = [(*KEY, "n", *NUMBERS)], [(*KEY, "band", "power", "expected")]
-    for path in job.inputs("samples").values():
+    for path, schedule in zip(job.inputs("samples").values(), job.settings["schedules"], strict=True):
         states, cell, level = read_starts(path)
+        cell["schedule"] = schedule
         key = ["" if cell[name] is None else cell[name] for name in KEY]
         numbers, power = describe(states, training, level)
         rows.append((*key, len(states), *(numbers[name] for name in NUMBERS)))
