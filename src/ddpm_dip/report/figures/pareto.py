@@ -183,7 +183,7 @@ def draw(inputs: dict, options: dict):
             axis.xaxis.set_minor_locator(canvas.plt.NullLocator())
             axis.set(xlabel=COSTS[cost], ylabel=labels.metric_title(parts.metric) + note)
             axis.set_title(parts.title(key))
-    rows, referred = parts.rows, any(ideal for ideal, _, _ in parts.levels.values())
+    rows, referred = parts.rows, {row["steps"] for ideal, _, _ in parts.levels.values() for row in ideal}
     handles |= explained(rows, referred, parts.lower, parts.margin)
     canvas.legend(fig, handles)
     what = labels.metric_title(parts.metric).replace("\n", " ")
@@ -335,7 +335,7 @@ def draw_reference(axis, cost: str, rows: list[dict], level: float, limit: float
         axis.set_ylim(bounds)
 
 
-def explained(rows: list[dict], referred: bool, lower: bool, margin: float) -> dict[str, object]:
+def explained(rows: list[dict], referred: set[int], lower: bool, margin: float) -> dict[str, object]:
     """What a legend says of all that is no arm."""
     from matplotlib.patches import Patch
 
@@ -344,7 +344,7 @@ def explained(rows: list[dict], referred: bool, lower: bool, margin: float) -> d
     found: dict[str, object] = {}
     if referred:
         ring = canvas.Line2D([], [], color="black", ls=":", marker="o", mfc="none", ms=10, mew=1.2)
-        found["reference: DDPM, all timesteps"] = ring
+        found[f"reference: DDPM, K = {' or '.join(map(str, sorted(referred)))}"] = ring
         bound = f"at most {1 + margin:g}" if lower else f"at least {1 - margin:g}"
         found[f"{bound} × the reference: full markers"] = Patch(color=GOOD, alpha=0.2, lw=0)
     without = ", without the oracle" * any(row["start"] in CEILINGS for row in rows)
