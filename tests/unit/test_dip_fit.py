@@ -292,3 +292,11 @@ def test_a_replicate_is_the_training_image_and_the_seed(tmp_path):
     with pytest.raises(UserError, match=r"seeds\.replicates: 3 is .* but there are 3 training images"):
         fitted(tmp_path, 3, outputs={"weights": "never/w", "curve": "never/c", "pictures": "never/p"})
     assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_net_has_a_size_of_its_own(channels):
+    fit = dip_fit.fit_dip(digit(channels), 2, seed=0, size=64)
+    assert fit.clean.shape == fit.output.shape == (1, channels, 64, 64)
+    other = dip_fit.fit_many(np.stack([digit(channels)] * 2), 2, seed=0, size=16)
+    assert other.output.shape == (1, channels, 16, 16)

@@ -110,6 +110,23 @@ def test_a_mistake_is_named(overlay, says):
     assert all(line.startswith("config: ") for line in str(caught.value).splitlines())
 
 
+def test_too_few_images_are_said_before_any_job(tmp_path):
+    for number in range(300):
+        (tmp_path / f"{number}.png").touch()
+    overlay = {"data": {"dataset": "image_folder", "root": str(tmp_path), "reference": 300}}
+    message = (
+        r"^config: data.reference is 300, but there are 300 images, .* it would be 150, and sampling.n at most 75\."
+    )
+    with pytest.raises(UserError, match=message):
+        configuration.check(laid_over(overlay))
+    with pytest.raises(UserError, match="data.reference is 1797, but there are 1797 images"):
+        configuration.check(laid_over({"data": {"reference": 1797}}))
+    overlay["data"]["reference"] = 256
+    asked = study.read(laid_over(overlay))  # and without labels
+    assert {claim.metric for claim in asked.claims if claim.name == "A4"} == {"fd_rotation"} and not asked.labelled
+    assert "has no labels" in next(claim.not_asked for claim in asked.claims if claim.name == "A9-classes")
+
+
 def test_all_mistakes_are_said_at_once():
     overlay = {"training": {"lr": 0}, "sampling": {"n": 300}, "timing": {"models": ["x"]}, "trainng": {}}
     overlay |= asked("quality", steps=[2000], start="dop")

@@ -233,3 +233,22 @@ def test_a_covariance_of_too_many_pixels_is_refused():
 def test_what_a_start_needs_and_does_not_get_is_named(name, options, says):
     with pytest.raises(UserError, match=says):
         contexts(name, **options)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 48, 48)], ids=str)
+@pytest.mark.parametrize("name", ["dip", "dip-renoised", "dip-untrained", "dip-every-step"])
+def test_dip_starts_work_at_any_size_and_channel_count(name, shape, size):
+    train = np.random.default_rng(0).integers(0, 256, (4, *shape), dtype=np.uint8)
+    header = {"network": "dip", "image_channels": str(shape[0]), "size": str(size)}
+    dip = Weights("dip", build_dip(shape[0]).state_dict(), header)
+    start = warm_starts.find(name)
+    context = with_chain.contexts(
+        start, steps=50, passes=2, replicate=0, schedule=linear_schedule(), train=train, dip=dip, dip_size=size,
+        backend="torch", threads=1, batch=2,
+    )(range(2))  # fmt: skip
+    with torch.inference_mode():
+        x = warm_starts.draw(start, context)
+        seen = start.see(context, x) if hasattr(start, "see") else x
+    assert x.shape == seen.shape == (2, *shape) and context.dip_size == size
+    assert context.dip(torch.zeros(1, shape[0], size, size)).shape == (1, shape[0], size, size)
