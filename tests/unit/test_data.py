@@ -204,7 +204,8 @@ def test_sub_folders_are_classes_as_torchvision_has_them(tmp_path):
     assert data.has_labels(options) and data.count(options) == 4
     assert loaded.labels.tolist() == [0, 1, 2, 2] and loaded.images[:, 0, 0, 0].tolist() == [20, 30, 0, 10]
 
-    from torchvision.datasets import ImageFolder
+    import ddpm_dip.data.torchvision_import  # noqa: F401, before torchvision
+    from torchvision.datasets import ImageFolder  # isort: skip
 
     (folder / "empty").rmdir()  # torchvision takes none without an image
     theirs = ImageFolder(folder)

@@ -40,9 +40,13 @@ def image_files(root: Path) -> Iterator[Path]:
 
 def classes(root: Path) -> list[str]:
     """The names of the folders directly below `root` that are classes, sorted; [] where the images have no labels."""
-    first = {path.relative_to(root).parts[0] for path in image_files(root)}
-    folders = sorted(name for name in first if (root / name).is_dir())
-    return folders if len(folders) == len(first) > 1 else []
+    found = set()
+    for path in image_files(root):
+        folder, *rest = path.relative_to(root).parts
+        if not rest:
+            return []
+        found.add(folder)
+    return sorted(found) if len(found) > 1 else []
 
 
 def labelled(options: Options) -> bool:

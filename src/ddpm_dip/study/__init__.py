@@ -49,13 +49,12 @@ def read(config: dict) -> Study:
             title = part.get("title", name.replace("_", " ").replace("-", " "))
             experiments[name] = Experiment(name, title, found, show.resolve(found, part.get("show"), name))
     families = {name: grid.family_of(config, name) for name in config["models"]}
-    claims = claimed.read(config, grid.labelled(config), left_out)
+    labelled = grid.labelled(config)
+    claims = claimed.read(config, labelled, left_out)
     every = dict.fromkeys(cell for part in (*experiments.values(), *claims) for cell in part.cells)
     ways = interpolations(config, families)
     timesteps = {name: grid.timesteps_of(config, name) for name, family in families.items() if grid.has_chain(family)}
-    return Study(
-        config["study"], config, families, timesteps, list(every), experiments, ways, grid.labelled(config), claims
-    )
+    return Study(config["study"], config, families, timesteps, list(every), experiments, ways, labelled, claims)
 
 
 def cells(config: dict) -> list[Cell]:

@@ -271,6 +271,7 @@ def most_steps(config: dict, asked: dict) -> int:
 
 def check_claims(config: dict, left_out: set[str]) -> Iterator[str]:
     """Each claim: its shape, the axes of its sides, and whether its cells are there to be asked for."""
+    labelled = grid.labelled(config)
     for name, asked in config["claims"].items():
         key = f"claims.{name}"
         if not isinstance(asked, dict):
@@ -285,7 +286,7 @@ def check_claims(config: dict, left_out: set[str]) -> Iterator[str]:
                 mistakes += [says for plugin in asked_plugins(side) if (says := plugins.problem(*plugin))]
             yield from mistakes
             if not mistakes:
-                claims.claim(config, name, asked, grid.labelled(config), left_out)
+                claims.claim(config, name, asked, labelled, left_out)
         except UserError as error:
             yield str(error)
 
