@@ -1,4 +1,4 @@
-# Train models, an epoch budget from the next lower one; fit the DIP net.
+# Train models, an epoch budget from the next lower one; take those that were trained elsewhere; fit the DIP net.
 SNAPSHOT = ("weights.safetensors", "state.safetensors", "losses.csv")
 
 
@@ -48,3 +48,19 @@ rule fit_dip:
         runtime=minutes("fit_dip"),
     shell:
         run("fit_dip")
+
+
+rule import_model:
+    input:
+        job=job("import_model"),
+    output:
+        results("models/{name}/weights.safetensors"),
+    log:
+        f"{RESULTS}/logs/import_model/{{name}}.log",
+    wildcard_constraints:
+        name=names("import_model"),
+    priority: 10
+    conda:
+        "../../envs/torch.yaml"
+    shell:
+        run("import_model")

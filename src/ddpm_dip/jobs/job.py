@@ -28,6 +28,7 @@ VERSIONED = (
     "torchvision",
     "numpy",
     "scipy",
+    "diffusers",
     "openvino",
     "llvmlite",
     "pytorch-fid",

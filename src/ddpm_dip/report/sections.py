@@ -19,12 +19,13 @@ class Study(NamedTuple):
     """What the page says of the study: its settings, and its experiments by name.
 
     experiments: name -> title, cells (the paths of its cells) and show (kind of figure -> role -> axes); contrasts:
-    claim, model and strata, pairs of lists of cells' paths.
+    claim, model and strata, pairs of lists of cells' paths; timesteps: how many each model with a chain has in all.
     """
 
     config: dict
     experiments: dict[str, dict]
     contrasts: list[dict] = []
+    timesteps: dict[str, int] = {}
 
 
 class Report(NamedTuple):
@@ -67,7 +68,7 @@ class Section(NamedTuple):
 
 def sections(report: Report) -> list[Section]:
     """The sections of a page, in order: what the models draw, the experiments, and what else there is."""
-    shared = {"labelled": tables.distance(report.tables["cells"]) == "fd_classifier"}
+    shared = {"distance": tables.distance(report.tables["cells"])}
     found = []
     for kind in KINDS:
         if kind is EXPERIMENTS:
