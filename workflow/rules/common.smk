@@ -32,7 +32,7 @@ ELSEWHERE = workflow.resource_settings.nodes is not None
 
 
 def look():
-    """The study's folder and ledger, and its lock where no other run has it."""
+    """The study, its folder and ledger, its lock where no other run has it, and what its jobs need."""
     asked = study.read(config)
     folder = Path("results") / asked.name
     backends = machine.of_config(
@@ -49,7 +49,7 @@ def look():
         )
     if lock:
         ledger.write(folder, found)
-    return str(folder), found, lock, needs.of_study(asked, jobs)
+    return asked, str(folder), found, lock, needs.of_study(asked, jobs)
 
 
 def become_task():
@@ -70,7 +70,7 @@ def become_task():
 LEDGER, RESULTS, NEEDS = {}, f"results/{config['study']}", {}
 if HEAD:
     try:
-        RESULTS, LEDGER, LOCK, NEEDS = look()
+        STUDY, RESULTS, LEDGER, LOCK, NEEDS = look()
     except errors.UserError as error:
         raise WorkflowError(str(error))
     if not ELSEWHERE:
