@@ -368,13 +368,17 @@ def test_weights_of_another_net_are_found_when_they_are_taken(tmp_path):
 
 def test_steps_and_replicates_beyond_the_net_s_are_said(tmp_path):
     config = config_of(family="diffusers", path=str(untrained(tmp_path / "net", {"num_train_timesteps": 100})))
+    config["experiments"]["one"]["grid"] = {"model": "mine", "steps": 101}
+    with pytest.raises(UserError, match="one.grid.steps is 101; it must be at most 100"):
+        study.read(config)
+    config["models"]["hw4"] = given_models.default_config()["models"]["hw4"]  # of 1000 timesteps
     for axes, message in (
         (
-            {"steps": 101},
+            {"model": ["mine", "hw4"], "steps": 101},
             "one.grid.steps: 101 is more than the 100 timesteps that mine was trained on; it must be at most 100",
         ),
         ({"replicate": 1}, "one.grid.replicate: 1 is none of models.mine.path"),
-        ({"epochs": 1, "nfe": 101}, "nfe: 101 evaluations are more than the 100 timesteps"),
+        ({"epochs": 1, "nfe": 101}, "nfe is 101; it must be at most 100"),
     ):
         config["experiments"]["one"]["grid"] = {"model": "mine"} | axes
         with pytest.raises(UserError, match=message):
