@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..evaluation.metrics import OF_ROTATIONS
 from . import claims as told
 from . import labels, published, tables
 from .labels import compact
@@ -382,9 +383,11 @@ def has_published_net(report: Report) -> bool:
 
 
 def cells(report: Report) -> dict:
-    """Every row of cells.csv, with its cell's path."""
+    """Every row of cells.csv, with its cell's path; without those of images without labels where none was taken."""
     rows, table = [], tables.with_paths(report.tables["cells"])
-    for record in table[tables.CELL_COLUMNS].to_dict("records"):
+    empty = {name for name in OF_ROTATIONS.values() if table[name].isna().all()}
+    columns = [name for name in tables.CELL_COLUMNS if name not in empty]
+    for record in table[columns].to_dict("records"):
         row = []
         for column, value in record.items():
             if column in tables.METRICS:
@@ -394,7 +397,7 @@ def cells(report: Report) -> dict:
             else:
                 row.append("–" if value is None else str(value))
         rows.append(row)
-    return {"all_cells": {"head": tables.CELL_COLUMNS, "rows": rows, "paths": list(table["path"])}}
+    return {"all_cells": {"head": columns, "rows": rows, "paths": list(table["path"])}}
 
 
 def settings(report: Report) -> dict:
