@@ -360,7 +360,6 @@ EDITS = {
 @pytest.mark.long
 def test_edited_code(module, edit, expected, copied):
     replace(copied / "src/ddpm_dip" / module, edit)
-    assert planned(copied) == expected
     assert run(copied) == expected
 
 
