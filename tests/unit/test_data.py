@@ -293,7 +293,7 @@ def test_a_file_that_is_no_python_is_named(own):
         ("return Loaded(images, np.ones(5))", r"labels \(5,\) float64; they must be \(5,\) int64"),
         (
             "return Loaded(images, np.arange(0))",
-            r"labels \(0,\) int64; .* or \(0,\) where the file says LABELLED = False",
+            r"labels \(0,\) int64; .* or \(0,\) where the file says that there are none",
         ),
         ("return Loaded(images, np.arange(5), np.arange(5))", r"is_test \(5,\) int64; it must be \(5,\) bool, or None"),
         (

@@ -305,7 +305,7 @@ def test_another_family_s_files_are_one_message(made):
         draw(made, drawing.cell(epochs=1), 2, {"weights": "unet.safetensors"}, "dcgan", None, "never")
     with pytest.raises(UserError, match="needs the input `dip`"):
         draw(made, drawing.cell(passes=1), 2, {"data": "data.npz"}, "dip", "torch", "never")
-    with pytest.raises(UserError, match="family: 'vae' is unknown; known are dcgan, dip, unet"):
+    with pytest.raises(UserError, match="family: 'vae' is unknown; known are dcgan, diffusers, dip, torch, unet"):
         draw(made, drawing.cell(), 2, {}, "vae", None, "never")
     with pytest.raises(UserError, match=r"settings\.n: 0; right is a whole number from 1 up"):
         draw(made, drawing.unet_cell(), 0, name="never")

@@ -43,7 +43,14 @@ def part_of(study: Study, found: dict) -> Study:
             for each in claims
         ]
     name = f"{study.name}-peek"
-    return Study(name, config | {"study": name}, study.families, cells, experiments, ways, study.labelled, claims)
+    return study._replace(
+        name=name,
+        config=config | {"study": name},
+        cells=cells,
+        experiments=experiments,
+        interpolations=ways,
+        claims=claims,
+    )
 
 
 def main() -> None:
