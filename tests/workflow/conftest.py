@@ -29,19 +29,11 @@ def copy_sources(folder: Path) -> Path:
     return folder
 
 
-def command(
-    folder: Path,
-    *options: object,
-    study: str,
-    overlay: dict | None = None,
-    source: Path = ROOT,
-    cores: int | None = 2,
-) -> list[str]:
+def command(folder: Path, *options: object, study: str, overlay: dict | None = None, source: Path = ROOT) -> list[str]:
     """The command line of a study of this folder, with `overlay` laid over its settings."""
     changed = folder / "overlay.yaml"
     changed.write_text(yaml.safe_dump(overlay or {}))
-    words = [sys.executable, "-m", "snakemake", "--configfile", HERE / f"{study}.yaml", changed]
-    words += ["--cores", cores] if cores else []
+    words = [sys.executable, "-m", "snakemake", "--cores", 2, "--configfile", HERE / f"{study}.yaml", changed]
     words += ["--snakefile", source / "Snakefile", "--directory", folder, *options]
     return list(map(str, words))
 

@@ -9,6 +9,6 @@ rule prepare_data:
     wildcard_constraints:
         name=names("prepare_data"),
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/data.yaml"
     shell:
         run("prepare_data")

@@ -11,10 +11,7 @@ rule train_classifier:
     wildcard_constraints:
         name=names("train_classifier"),
     conda:
-        "../../envs/torch.yaml"
-    resources:
-        mem_mb=memory("train_classifier"),
-        runtime=minutes("train_classifier"),
+        "../../envs/evaluate.yaml"
     shell:
         run("train_classifier")
 
@@ -29,7 +26,7 @@ rule fetch_inception:
     wildcard_constraints:
         name=names("fetch_inception"),
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/evaluate.yaml"
     shell:
         run("fetch_inception")
 
@@ -46,13 +43,11 @@ rule reference_features:
     wildcard_constraints:
         name=names("reference_features"),
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/evaluate.yaml"
     resources:
-        gpu=gpus("reference_features"),
-        mem_mb=memory("reference_features"),
-        runtime=minutes("reference_features"),
+        gpu=GPU,
     shell:
-        run("reference_features", gpu=True)
+        run("reference_features")
 
 
 rule floors:
@@ -67,7 +62,7 @@ rule floors:
     wildcard_constraints:
         name=names("floors"),
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/evaluate.yaml"
     shell:
         run("floors")
 
@@ -82,7 +77,7 @@ rule starts:
     log:
         f"{RESULTS}/logs/starts.log",
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/evaluate.yaml"
     shell:
         run("starts")
 
@@ -99,13 +94,11 @@ rule evaluate:
     wildcard_constraints:
         name=names("evaluate"),
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/evaluate.yaml"
     resources:
-        gpu=gpus("evaluate"),
-        mem_mb=memory("evaluate"),
-        runtime=minutes("evaluate"),
+        gpu=GPU,
     shell:
-        run("evaluate", gpu=True)
+        run("evaluate")
 
 
 rule evaluate_interpolation:
@@ -120,9 +113,6 @@ rule evaluate_interpolation:
     wildcard_constraints:
         name=names("evaluate_interpolation"),
     conda:
-        "../../envs/torch.yaml"
-    resources:
-        mem_mb=memory("evaluate_interpolation"),
-        runtime=minutes("evaluate_interpolation"),
+        "../../envs/evaluate.yaml"
     shell:
         run("evaluate_interpolation")

@@ -11,13 +11,11 @@ rule sample:
     wildcard_constraints:
         name=names("sample"),
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/sample.yaml"
     resources:
-        gpu=gpus("sample"),
-        mem_mb=memory("sample"),
-        runtime=minutes("sample"),
+        gpu=GPU,
     shell:
-        run("sample", gpu=True)
+        run("sample")
 
 
 rule interpolate:
@@ -32,10 +30,8 @@ rule interpolate:
     wildcard_constraints:
         name=names("interpolate"),
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/sample.yaml"
     resources:
-        gpu=gpus("interpolate"),
-        mem_mb=memory("interpolate"),
-        runtime=minutes("interpolate"),
+        gpu=GPU,
     shell:
-        run("interpolate", gpu=True)
+        run("interpolate")

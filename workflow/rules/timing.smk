@@ -11,11 +11,9 @@ rule time_sampling:
     wildcard_constraints:
         name=names("time_sampling"),
     conda:
-        "../../envs/torch.yaml"
-    threads: ALL_CORES
+        "../../envs/sample.yaml"
+    threads: CORES
     resources:
-        gpu=gpus("time_sampling"),
-        mem_mb=memory("time_sampling"),
-        runtime=minutes("time_sampling"),
+        gpu=GPU,
     shell:
-        run("time_sampling", gpu=True)
+        run("time_sampling")

@@ -22,15 +22,14 @@ class Experiment(NamedTuple):
 class Study(NamedTuple):
     """What one configuration asks for.
 
-    families: of the models, by name; timesteps: how many each with a chain was trained on; cells: of all experiments
-    and claims, each once; interpolations: path without suffix -> the settings of images between latents; labelled:
-    whether the data set has labels; claims: in the configuration's order.
+    families: of the models, by name; cells: of all experiments and claims, each once; interpolations: path without
+    suffix -> the settings of images between latents; labelled: whether the data set has labels; claims: in the
+    configuration's order.
     """
 
     name: str
     config: dict
     families: dict[str, str]
-    timesteps: dict[str, int]
     cells: list[Cell]
     experiments: dict[str, Experiment]
     interpolations: dict[str, dict]
@@ -49,12 +48,10 @@ def read(config: dict) -> Study:
             title = part.get("title", name.replace("_", " ").replace("-", " "))
             experiments[name] = Experiment(name, title, found, show.resolve(found, part.get("show"), name))
     families = {name: grid.family_of(config, name) for name in config["models"]}
-    labelled = grid.labelled(config)
-    claims = claimed.read(config, labelled, left_out)
+    claims = claimed.read(config, grid.labelled(config), left_out)
     every = dict.fromkeys(cell for part in (*experiments.values(), *claims) for cell in part.cells)
     ways = interpolations(config, families)
-    timesteps = {name: grid.timesteps_of(config, name) for name, family in families.items() if grid.has_chain(family)}
-    return Study(config["study"], config, families, timesteps, list(every), experiments, ways, labelled, claims)
+    return Study(config["study"], config, families, list(every), experiments, ways, grid.labelled(config), claims)
 
 
 def cells(config: dict) -> list[Cell]:
@@ -66,24 +63,23 @@ def interpolations(config: dict, families: dict[str, str]) -> dict[str, dict]:
     """What is interpolated: path without suffix -> settings. A DCGAN's and DDIM's images need no noise."""
     part, found = config["experiments"].get("interpolation"), {}
     for model in part["models"] if part else ():
-        epochs = None if grid.is_given(config, model) else max(config["models"][model]["epochs"])
+        epochs = max(config["models"][model]["epochs"])
         ways = [(None, None, None)]
-        if grid.has_chain(families[model]):
+        if families[model] != "dcgan":
             noises = {"ancestral": part["noise"], "ddim": [None]}
             steps = {"ancestral": part["steps"], "ddim": part["ddim_steps"]}
             ways = [(sampler, noise, steps[sampler]) for sampler in part["samplers"] for noise in noises[sampler]]
-        for replicate in grid.replicates_of(config, model):
+        for replicate in config["seeds"]["replicates"]:
             for path in part["paths"]:
                 for sampler, noise, count in ways:
                     name = "-".join(filter(None, (sampler, path, noise)))
                     chain = sampler is not None
-                    budget = "" if epochs is None else f"epoch-{epochs:04d}/"
-                    found[f"{model}/r{replicate}/{budget}{name}"] = {
+                    found[f"{model}/r{replicate}/epoch-{epochs:04d}/{name}"] = {
                         "family": families[model],
                         "model": model,
                         "replicate": replicate,
                         "epochs": epochs,
-                        "weights": config["training"]["weights"] if chain and epochs is not None else None,
+                        "weights": config["training"]["weights"] if chain else None,
                         "sampler": sampler,
                         "path": path,
                         "noise": noise,
