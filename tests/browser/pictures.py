@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 from test_explorer import CHROMIUM, FLAGS
 
-FILM = 24  # frames
+FILM = 16  # frames
 
 
 def main(report: Path, folder: Path) -> None:
@@ -33,8 +33,8 @@ def main(report: Path, folder: Path) -> None:
             frames.append(Image.open(io.BytesIO(page.locator(".sides").screenshot())).convert("RGB"))
             if index == FILM // 2:
                 save(explorer.screenshot(), folder / "explorer.png")
-        width = 640
-        small = [frame.resize((width, round(frame.height * width / frame.width))).quantize(48) for frame in frames]
+        width = 480
+        small = [frame.resize((width, round(frame.height * width / frame.width))).quantize(16) for frame in frames]
         times = [120] * (FILM - 1) + [1500]
         small[0].save(folder / "explorer.gif", save_all=True, append_images=small[1:], duration=times, loop=0)
         phone = browser.new_page(viewport={"width": 390, "height": 844}, device_scale_factor=2)

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from ..jobs import ledger
+from ..jobs import job, ledger
 from ..jobs.ledger import Entry
 from . import why
 
@@ -50,8 +50,7 @@ def of_study(folder: Path, found: dict[tuple[str, str], Entry], rates: dict, don
 
 
 def is_made(folder: Path, entry: Entry) -> bool:
-    content = {key: value for key, value in entry.content.items() if key != "hints"}
-    return ledger.recorded(folder, entry.planned) == content
+    return ledger.recorded(folder, entry.planned) == job.identity(entry.content)
 
 
 def is_running(folder: Path, stage: str, name: str) -> bool:
