@@ -4,6 +4,9 @@
 # make peek                             a report of what is there already
 # make diff A=results/x B=results/y     what two runs differ in
 # make film SAMPLES=results/x/samples/CELL.npz   a GIF of one cell's chain, beside it
+# make archive                          one file of a finished study; STUDY=..., WEIGHTS=1 for its nets, too
+# make verify ARCHIVE=results/x.zip     whether such a file is whole
+# make export MODEL=hw4-sees            a trained net as a folder for plain PyTorch; with STUDY=... too
 # make why                              what a run would do and why, before it does it; with STUDY=... too
 # make bench                            speed against the original's way and against peers, to results/bench/
 # make test, make test-long, make lint
@@ -12,7 +15,7 @@ CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run progress peek diff film why bench test test-long lint clean
+.PHONY: run progress peek diff film export archive verify why bench test test-long lint clean
 
 run: $(VENV)/installed
 	@$(BIN)/python workflow/tools/run.py --cores $(CORES) $(STUDY)
@@ -30,6 +33,17 @@ peek: $(VENV)/installed
 film: $(VENV)/installed
 	@$(if $(SAMPLES),,echo "error: make film SAMPLES=results/STUDY/samples/CELL.npz" && exit 2)
 	@$(BIN)/python workflow/tools/film.py "$(SAMPLES)"
+
+archive: $(VENV)/installed
+	@$(BIN)/python workflow/tools/archive.py $(if $(WEIGHTS),--weights) $(STUDY)
+
+verify: $(VENV)/installed
+	@$(if $(ARCHIVE),,echo "error: make verify ARCHIVE=results/STUDY.zip" && exit 2)
+	@$(BIN)/python workflow/tools/verify.py "$(ARCHIVE)"
+
+export: $(VENV)/installed
+	@$(if $(MODEL),,echo "error: make export MODEL=hw4-sees" && exit 2)
+	@$(BIN)/python workflow/tools/export.py "$(MODEL)" $(STUDY)
 
 why: $(VENV)/installed
 	@$(BIN)/python workflow/tools/why.py $(STUDY)

@@ -18,6 +18,21 @@ include: "workflow/rules/timing.smk"
 include: "workflow/rules/report.smk"
 
 
+# On a cluster these run where Snakemake does: they are short, or need the network.
+localrules:
+    prepare_data,
+    import_model,
+    fetch_inception,
+    floors,
+    starts,
+    tables,
+    claims,
+    figure,
+    chart,
+    scripts,
+    report,
+
+
 rule all:
     default_target: True
     input:
@@ -28,7 +43,7 @@ onstart:
     signals.handle_in_a_thread(signal.SIGTERM)
     hold_study()
     if sys.platform == "linux" and not CONDA:
-        ready.start()
+        ready.start(plan.to_preload(STUDY))
     if warning := why.would_drop(Path(RESULTS), LEDGER):
         print(warning, file=sys.stderr)
 

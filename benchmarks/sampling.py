@@ -264,8 +264,9 @@ def accuracy(net: nn.Module, side: int, batch: int, steps: int, threads: int, de
         exact = SAMPLERS["ancestral"](double, start.double(), timesteps, schedule, lambda t: noise(t).double()).cpu()
         ends = {"eager": eager(net, start, steps, noise), "diffusers": diffusers_chain(net, start, steps, noise)}
         for backend in installed(device):
+            ready, _ = generators.find("unet").ready(weights, "ema", shape)
             run = chain.prepare(
-                generators.find("unet").ready(weights, "ema", shape), samplers.find("ancestral"), timesteps,
+                ready, samplers.find("ancestral"), timesteps, schedule,
                 clip_x0=False, backend=backend, threads=threads, shape=x.shape,
             )  # fmt: skip
             ends[f"ours-{backend}"] = run(x, given)

@@ -11,7 +11,7 @@ torch.set_num_threads(1)
 ROOMS = ("ledger", "study", "networks", "samplers", "data", "frechet", "tables", "interpolate_stage", "lanes")
 FIRST = [f"tests/unit/test_{name}.py" for name in ROOMS]  # a quick file each
 LONGEST = ["tests/workflow/test_reruns.py", "tests/workflow/test_add_your_own.py", "tests/unit/test_training.py"]
-ONE_RUN = tuple(f"tests/workflow/test_{name}.py" for name in ("tiny_study", "tiny_b", "planted_truth"))
+ONE_RUN = tuple(f"tests/workflow/test_{name}.py" for name in ("tiny_study", "tiny_b", "planted_truth", "slurm"))
 
 
 class OneRunOneProcess(LoadScopeScheduling):

@@ -333,6 +333,7 @@ def starts(points: list[dict]) -> dict[str, pd.DataFrame]:
         expected = shares + steps / 1000
         power = np.ones(8) if start == "noise" else (1 + 0.05 * replicate) * expected + 0.1 * (passes or 0)
         key = {"start": start, "passes": passes, "replicate": replicate, "steps": steps}
+        key["schedule"] = "linear, 1000 timesteps"
         off = {"mean_error": 0.6 * (1 - steps / 1000) if start == "noise" else 0.01 * (1 + replicate)}
         off |= {
             "variance_ratio": power.mean() / expected.mean(),
@@ -572,6 +573,7 @@ def report_job(root: Path, asked: study.Study, names: list[str], wanted: list[pl
     files.write_text(root / SCRIPT, vega())
     settings = {
         "contrasts": contrasts(asked.claims),
+        "timesteps": asked.timesteps,
         "config": asked.config,
         "cells": [each.path for each in asked.cells],
         "figures": [

@@ -9,7 +9,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from ddpm_dip import data
-from ddpm_dip.evaluation.classifier import classifier_features, predicted_classes, train_classifier
+from ddpm_dip.evaluation.classifier import classifier_features, predicted_classes, rotated, train_classifier
 from ddpm_dip.evaluation.displays import clamp, diverged, to_uint8
 from ddpm_dip.evaluation.distances import by_block, distances
 from ddpm_dip.evaluation.metrics import METRICS, measure
@@ -18,9 +18,10 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 MNIST = Path(os.environ.get("DDPM_DIP_MNIST", ROOT.parent / "shared/data/mnist"))
 NO_MNIST = pytest.mark.skipif(not (MNIST / "t10k-images-idx3-ubyte.gz").exists(), reason="MNIST's files are not here")
-NAMES = [name for name in METRICS if name not in ("fd_classifier_2", "fid_inception")]
+ROTATION = ["fd_rotation", "energy_rotation", "precision_rotation", "recall_rotation", "coverage_rotation"]
+NAMES = [name for name, metric in METRICS.items() if metric.feature_net in ("classifier", None)]
 N, REFERENCE = 256, 400
-FAR = ("fd_classifier", "energy_classifier")
+FAR = ("fd_classifier", "energy_classifier", "fd_rotation", "energy_rotation")
 
 
 class Ladder:
@@ -33,12 +34,14 @@ class Ladder:
         self.reference, rest, self.labels = images[:REFERENCE], images[REFERENCE:], labels[REFERENCE:]
         self.real = rest.astype(np.float32) / 127.5 - 1  # the first are the samples, the last train the classifiers
         of = torch.from_numpy(rest[-train:]).float() / 255, torch.from_numpy(self.labels[-train:])
-        self.nets = [train_classifier(*of, 10, epochs=epochs, seed=seed)[0] for seed in (0, 1)]
+        self.nets = {seed: train_classifier(*of, 10, epochs=epochs, seed=seed)[0] for seed in (0, 1)}
+        # of the same images without their labels, half as many, each turned in four ways
+        self.nets["rotation"] = train_classifier(*rotated(of[0][::2]), 4, epochs=epochs, seed=0)[0]
 
     def of(self, samples: np.ndarray) -> dict[str, float]:
         pictures = clamp(samples.astype(np.float32))
         values = {}
-        for net, suffix in zip(self.nets, ("", "_2"), strict=True):
+        for kind, net in self.nets.items():
             features, reference = (
                 classifier_features(net, torch.from_numpy(shown).float() / 255)
                 for shown in (to_uint8(pictures), self.reference)
@@ -47,8 +50,8 @@ class Ladder:
             given = {"samples": samples, "shown": pictures, "features": features, "reference": reference}
             given |= {"classes": predicted_classes(net, features), "to_reference": distances(features, reference)}
             given |= {"sums": sums, "near": near, "reference_sums": reference_sums, "reference_near": reference_near}
-            found, _ = measure(["fd_classifier"] if suffix else NAMES, given)
-            values |= {f"{name}{suffix}": value for name, value in found.items()}
+            found, _ = measure({0: NAMES, 1: ["fd_classifier_2"], "rotation": ROTATION}[kind], given)
+            values |= found
         return values
 
 
@@ -91,9 +94,9 @@ def test_noise(ladder):
     found = [ladder.of(noisy(ladder.real[:N], sigma)) for sigma in (0, 0.2, 0.5, 1.0)]
     for name in (*FAR, "fd_classifier_2", "noise_mad", "nn_ratio"):
         assert rises(column(found, name)), (name, column(found, name))
-    for name in ("precision", "coverage"):
+    for name in ("precision", "coverage", "precision_rotation", "coverage_rotation"):
         none, little, some, much = column(found, name)
-        assert much < some < min(little, none), (name, column(found, name))
+        assert much <= some < min(little, none), (name, column(found, name))
     assert ladder.of(ladder.real[:N] * 0)["noise_mad"] == 0
     for sigma in (0.02, 0.2):  # on grey nothing is clamped, and the noise is what was added, in [0, 1]
         assert ladder.of(noisy(ladder.real[:N] * 0, sigma))["noise_mad"] == pytest.approx(sigma / 2, rel=0.03)
@@ -103,7 +106,7 @@ def test_blur(ladder):
     found = [ladder.of(gaussian_filter(ladder.real[:N], (0, 0, s, s))) for s in (0, 1.2, 2, 3)]
     for name in FAR:
         assert rises(column(found, name)), (name, column(found, name))
-    for name in ("precision", "coverage"):
+    for name in ("precision", "coverage", "precision_rotation", "coverage_rotation"):
         assert column(found, name)[-1] < column(found, name)[0], (name, column(found, name))
     assert max(column(found, "noise_mad")) < found[0]["noise_mad"] + 0.005
 
@@ -121,7 +124,7 @@ def test_classes_missing(ladder):
     found = [ladder.of(ladder.real[ladder.labels < classes][:N]) for classes in (10, 7, 4, 1)]
     for name in FAR:
         assert rises(column(found, name)), (name, column(found, name))
-    for name in ("recall", "coverage", "class_entropy"):
+    for name in ("recall", "coverage", "class_entropy", "recall_rotation", "coverage_rotation"):
         assert rises(column(found, name)[::-1]), (name, column(found, name))
     for classes, entropy in zip((10, 7, 4, 1), column(found, "class_entropy"), strict=True):
         assert entropy == pytest.approx(np.log(classes), abs=0.15)
@@ -134,7 +137,7 @@ def test_copies_of_one_image(ladder):
     found = [ladder.of(real)] + [ladder.of(real[chosen.integers(count, size=N)]) for count in (32, 4, 1)]
     for name in FAR:
         assert rises(column(found, name)), (name, column(found, name))
-    for name in ("coverage", "class_entropy"):
+    for name in ("coverage", "class_entropy", "coverage_rotation"):
         assert rises(column(found, name)[::-1]), (name, column(found, name))
     assert found[-1]["recall"] < 0.05 and found[-1]["class_entropy"] == 0
     assert max(found[-1]["tone_sd"], found[-1]["image_mean_sd"]) < 1e-6

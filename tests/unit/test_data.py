@@ -188,9 +188,43 @@ def test_split_with_a_negative_seed():
 # --- settings ---
 
 
+def pictures(folder: Path, *names: str) -> Path:
+    """Grey images, each of a shade of its own."""
+    for shade, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((16, 16), 10 * shade, np.uint8)).save(folder / name)
+    return folder
+
+
+def test_sub_folders_are_classes_as_torchvision_has_them(tmp_path):
+    folder = pictures(tmp_path / "a", "cats/2.png", "cats/deep/1.png", "ants/3.png", "bees/4.png")
+    (folder / "empty").mkdir()
+    options = Options("image_folder", root=folder)
+    loaded = data.load(options)
+    assert data.has_labels(options) and data.count(options) == 4
+    assert loaded.labels.tolist() == [0, 1, 2, 2] and loaded.images[:, 0, 0, 0].tolist() == [20, 30, 0, 10]
+
+    import ddpm_dip.data.torchvision_import  # noqa: F401, before torchvision
+    from torchvision.datasets import ImageFolder  # isort: skip
+
+    (folder / "empty").rmdir()  # torchvision takes none without an image
+    theirs = ImageFolder(folder)
+    assert theirs.targets == loaded.labels.tolist() and [path for path, _ in theirs.samples] == list(
+        map(str, loaded.files)
+    )
+
+
+@pytest.mark.parametrize(
+    "names", [("1.png", "2.png"), ("all/1.png", "all/deep/2.png"), ("1.png", "cats/2.png", "ants/3.png")]
+)
+def test_other_folders_have_no_labels(tmp_path, names):
+    options = Options("image_folder", root=pictures(tmp_path, *names))
+    assert not data.has_labels(options) and data.load(options).labels.shape == (0,)
+
+
 def test_available_datasets():
     assert data.names() == ["digits", "fashion_mnist", "image_folder", "kmnist", "mnist", "photos"]
-    assert [name for name in data.names() if not data.has_labels(name)] == ["image_folder", "photos"]
+    assert [name for name in data.names() if not data.has_labels(Options(name))] == ["image_folder", "photos"]
     data.check(Options("fashion-mnist"))
     from ddpm_dip.study import plugins
 
@@ -222,12 +256,13 @@ IMAGES_OF_MINE = "images = np.zeros((5, options.channels, 16, 16), np.uint8)\n"
 
 def test_a_data_set_of_one_s_own_is_one_function(own):
     own(IMAGES_OF_MINE + "return Loaded(images, np.arange(5))")
-    assert "my_set" in data.names() and data.has_labels("my-set")
+    assert "my_set" in data.names() and data.has_labels(Options("my-set"))
     for name in ("my_set", "my-set"):
         data.check(Options(name))
         assert data.load(Options(name, image_size=16)).labels.tolist() == [0, 1, 2, 3, 4]
     own(IMAGES_OF_MINE + "return Loaded(images, np.empty(0, np.int64))", "LABELLED = False")
-    assert not data.has_labels("my-set") and data.load(Options("my-set", channels=3)).images.shape == (5, 3, 16, 16)
+    assert not data.has_labels(Options("my-set"))
+    assert data.load(Options("my-set", channels=3)).images.shape == (5, 3, 16, 16)
 
 
 def test_a_file_without_load_is_no_data_set(own):
@@ -258,7 +293,7 @@ def test_a_file_that_is_no_python_is_named(own):
         ("return Loaded(images, np.ones(5))", r"labels \(5,\) float64; they must be \(5,\) int64"),
         (
             "return Loaded(images, np.arange(0))",
-            r"labels \(0,\) int64; .* or \(0,\) where the file says LABELLED = False",
+            r"labels \(0,\) int64; .* or \(0,\) where the file says that there are none",
         ),
         ("return Loaded(images, np.arange(5), np.arange(5))", r"is_test \(5,\) int64; it must be \(5,\) bool, or None"),
         (

@@ -218,14 +218,14 @@ def test_a_net_fitted_to_many_images_restores_one_that_it_has_not_seen():
     np.testing.assert_allclose(columns[3], -10 * np.log10(columns[1]), atol=1e-4)  # the loss is to the clean images
     assert columns[0].tolist() == list(range(80)) and np.isnan(columns[4]).all() and not columns[5].any()
     assert columns[3, -10:].mean() > columns[3, 0] + 5
-    clean = torch.cat([dip_fit.at_own_size(image) for image in images[32:]])
+    clean = torch.cat([dip_fit.at_own_size(image, 32) for image in images[32:]])
     noisy = clean + 25 / 255 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(9))
     with torch.no_grad():
         restored = fit.net(noisy)
     assert len(restored) == 8 and len(restored.flatten(1).unique(dim=0)) == 8
     for image, of in zip(restored, clean, strict=True):  # each is its own, not the mean of all
         assert dip_fit.psnr(image, of) > dip_fit.psnr(clean.mean(0), of) + 1
-    assert torch.equal(fit.clean, dip_fit.at_own_size(images[0])) and fit.output.shape == fit.noisy.shape
+    assert torch.equal(fit.clean, dip_fit.at_own_size(images[0], 32)) and fit.output.shape == fit.noisy.shape
     assert abs((fit.noisy - fit.clean).std() / (25 / 255) - 1) < 0.1
 
 
@@ -243,7 +243,7 @@ OUTPUTS = {"weights": "dip/weights.safetensors", "curve": "dip/fit.csv", "pictur
 
 
 def fitted(folder, replicate, iterations=60, outputs=OUTPUTS):
-    settings = {"iterations": iterations, "replicate": replicate}
+    settings = {"iterations": iterations, "size": 32, "replicate": replicate}
     jobfile.run("fit_dip", jobfile.write(folder, "fit_dip", settings, {"data": "data.npz"}, outputs))
 
 
@@ -257,7 +257,7 @@ def test_fit_stage(fit, tmp_path, capsys):
     arrays = files.read_npz(tmp_path / OUTPUTS["pictures"])
     assert np.array_equal(arrays["noisy"], fit.noisy.numpy()) and np.array_equal(arrays["clean"], fit.clean.numpy())
     tensors, header = files.read_safetensors(tmp_path / OUTPUTS["weights"])
-    assert header == {"network": "dip", "image_channels": "1", "iterations": "60", "seed": "0"}
+    assert header == {"network": "dip", "image_channels": "1", "size": "32", "iterations": "60", "seed": "0"}
     net = build_dip()
     net.load_state_dict(tensors)
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), fit.net.parameters(), strict=True))
@@ -272,7 +272,7 @@ def test_fit_stage(fit, tmp_path, capsys):
 def test_the_stage_fits_to_many_images_where_its_job_says_so(tmp_path):
     images = digits(3)
     files.write_npz(tmp_path / "data.npz", train=images)
-    settings = {"iterations": 3, "replicate": 7, "many": True}  # no number of a training image
+    settings = {"iterations": 3, "size": 32, "replicate": 7, "many": True}  # no number of a training image
     jobfile.run("fit_dip", jobfile.write(tmp_path, "fit_dip", settings, {"data": "data.npz"}, OUTPUTS))
     expected = dip_fit.fit_many(images, 3, 7)
     tensors, _ = files.read_safetensors(tmp_path / OUTPUTS["weights"])
@@ -292,3 +292,11 @@ def test_a_replicate_is_the_training_image_and_the_seed(tmp_path):
     with pytest.raises(UserError, match=r"seeds\.replicates: 3 is .* but there are 3 training images"):
         fitted(tmp_path, 3, outputs={"weights": "never/w", "curve": "never/c", "pictures": "never/p"})
     assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_net_has_a_size_of_its_own(channels):
+    fit = dip_fit.fit_dip(digit(channels), 2, seed=0, size=64)
+    assert fit.clean.shape == fit.output.shape == (1, channels, 64, 64)
+    other = dip_fit.fit_many(np.stack([digit(channels)] * 2), 2, seed=0, size=16)
+    assert other.output.shape == (1, channels, 16, 16)

@@ -26,6 +26,7 @@ from ddpm_dip.stages import floors as floors_stage
 CELL = {"model": "hw4", "replicate": 0, "epochs": 4, "weights": "ema", "start": "noise", "passes": None, "steps": 200}
 NETS = {"classifier": "classifier/seed-0.safetensors", "classifier-2": "classifier/seed-1.safetensors"}
 CPU = {"device": "cpu"}
+ROTATIONS = dict.fromkeys(metrics.OF_ROTATIONS.values(), features.WITHOUT_LABELS)
 
 
 def bars(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -173,7 +174,7 @@ def test_metrics_are_the_functions_of_what_they_need(folder):
     found = evaluate(folder, samples)
     assert found["cell"] == CELL and found["n"] == 30 and found["n_reference"] == 40
     assert all(values.keys() == metrics.METRICS.keys() for values in found["displays"].values())
-    assert found["not_computed"] == {"fid_inception": "not asked for, or no Inception weights at hand"}
+    assert found["not_computed"] == ROTATIONS | {"fid_inception": "not asked for, or no Inception weights at hand"}
     for values in found["displays"].values():
         assert values["image_mean_sd"] == pytest.approx(samples.mean((1, 2, 3)).std())
         assert values["fid_inception"] is None
@@ -195,8 +196,9 @@ def test_metrics_are_the_functions_of_what_they_need(folder):
     assert minmax_values["class_entropy"] == pytest.approx(-(shares * np.log(shares)).sum())
     assert minmax_values["diverged"] == 0
     claimable = {name for name, metric in metrics.METRICS.items() if metric.in_claims}
-    assert claimable == metrics.METRICS.keys() - {"fd_classifier_se", "fid_inception", "diverged"}
-    assert pseudo.keys() == claimable and all(len(values) == 8 for values in pseudo.values())
+    assert claimable == metrics.METRICS.keys() - {"fd_classifier_se", "fd_rotation_se", "fid_inception", "diverged"}
+    assert pseudo.keys() == claimable
+    assert all(len(values) == 8 for name, values in pseudo.items() if name not in ROTATIONS)
     means = samples.mean((1, 2, 3))  # its pseudo-values by hand, over blocks of images 0, 8, 16, ...; 1, 9, ...
     by_hand = [8 * means.std() - 7 * np.delete(means, range(g, 30, 8)).std() for g in range(8)]
     assert pseudo["image_mean_sd"] == pytest.approx(by_hand, rel=1e-4, abs=1e-6)
@@ -273,13 +275,13 @@ def test_reason_for_a_missing_classifier_is_true(folder):
     samples = np.zeros((17, 1, 8, 8))
     make_features(folder, "unlabelled.npz", {}, "unlabelled-features.npz")
     unlabelled = evaluate(folder, samples, {}, "unlabelled-features.npz")
-    distances = {name for name, metric in metrics.METRICS.items() if metric.feature_net} - {"fid_inception"}
+    distances = {name for name, metric in metrics.METRICS.items() if metric.feature_net} - {"fid_inception", *ROTATIONS}
     assert {unlabelled["not_computed"][name] for name in distances} == {"the data set has no labels"}
     assert {values["image_mean_sd"] for values in unlabelled["displays"].values()} == {0}
 
     make_features(folder, "data.npz", {"classifier": NETS["classifier"]}, "one-features.npz")
     one = evaluate(folder, samples, {"classifier": NETS["classifier"]}, "one-features.npz")
-    assert one["not_computed"].keys() == {"fd_classifier_2", "fid_inception"}
+    assert one["not_computed"].keys() == {"fd_classifier_2", "fid_inception", *ROTATIONS}
     assert one["not_computed"]["fd_classifier_2"] == "no second classifier was given"
 
     none = evaluate(folder, samples, {})  # with features made by the classifiers, but without their files
@@ -291,9 +293,9 @@ def test_reason_of_inception_is_its_status(folder):
     files.write_json(folder / "inception.json", {"weights": None, "not_computed": "no network"})
     nets = NETS | {"inception": "inception.json"}
     path = make_features(folder, "data.npz", nets, "offline-features.npz")
-    assert json.loads(str(np.load(path)["not_computed"])) == {"inception": "no network"}
+    assert json.loads(str(np.load(path)["not_computed"]))["inception"] == "no network"
     found = evaluate(folder, half_b(folder), nets, "offline-features.npz")
-    assert found["not_computed"] == {"fid_inception": "no network"}
+    assert found["not_computed"] == ROTATIONS | {"fid_inception": "no network"}
     assert found["displays"]["clamp"]["fid_inception"] is None
 
 
@@ -369,15 +371,18 @@ def test_metrics_name_feature_nets_and_needs_that_there_are():
         assert metric.feature_net is None or metric.feature_net in features.FEATURE_NETS, name
     assert [name for name, metric in metrics.METRICS.items() if not metric.by_display] == ["image_mean_sd", "diverged"]
     higher = {name for name, metric in metrics.METRICS.items() if metric.lower_is_better is False}
-    assert higher == {"precision", "recall", "coverage", "class_entropy"}
+    of_rotations = {"precision_rotation", "recall_rotation", "coverage_rotation"}
+    assert higher == {"precision", "recall", "coverage", "class_entropy"} | of_rotations
     neither = {name for name, metric in metrics.METRICS.items() if metric.lower_is_better is None}
-    assert neither == {"fd_classifier_se", "nn_ratio"}
+    assert neither == {"fd_classifier_se", "fd_rotation_se", "nn_ratio"}
     assert metrics.frechet_metrics() == {
         "classifier": "fd_classifier",
         "classifier-2": "fd_classifier_2",
+        "rotation": "fd_rotation",
+        "rotation-2": "fd_rotation_2",
         "inception": "fid_inception",
     }
-    assert list(features.FEATURE_NETS) == ["classifier", "classifier-2", "inception"]
+    assert list(features.FEATURE_NETS) == ["classifier", "classifier-2", "rotation", "rotation-2", "inception"]
 
 
 def test_metrics_and_their_help_need_no_torch():

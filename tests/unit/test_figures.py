@@ -325,7 +325,9 @@ def pareto(*places, **options):
     table["fd_classifier"] = [row["value"] for row in own]
     table["seconds"] = [row["times"] and row["times"] * row["nfe"] for row in own]
     paths = [row["path"] for row in table.to_dict("records") if row["start"] == "noise" and row["nfe"] == 1000]
-    return figures.draw("pareto", {"tables": {"cells": table}}, PARETO | {"reference": paths} | options)
+    return figures.draw(
+        "pareto", {"tables": {"cells": table}}, PARETO | {"reference": paths, "timesteps": {"hw4": 1000}} | options
+    )
 
 
 def series(axis):
@@ -621,7 +623,7 @@ def test_at_most_five_k_are_shown_evenly_with_both_ends_and_what_is_not_finite_i
     figure = figures.draw("start-check", {"tables": found})
     titles = [axis.get_title() for axis in figure.axes[:5]]
     assert titles == ["K = 100", "K = 300", "K = 500", "K = 800", "K = 1000"] and len(figure.axes) == 15
-    assert "not finite in a replicate" in legend(figure) and "5 of 10 values of K" in figure._suptitle.get_text()
+    assert "not finite in a replicate" in legend(figure) and "5 of 10 noise levels" in figure._suptitle.get_text()
     assert [line.get_marker() for line in figure.axes[5].lines].count(">") == 1
     empty = figures.draw("start-check", {"tables": {name: table[:0] for name, table in found.items()}})
     assert "no start was described" in texts(empty)[0]

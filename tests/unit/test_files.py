@@ -1,5 +1,6 @@
 """Writing: whole or not at all, with a message that names the file."""
 
+import errno
 import os
 import pickle
 import resource
@@ -122,3 +123,14 @@ def test_a_lock_is_held_by_one_process_and_freed_by_its_end(tmp_path):
     descriptor = files.lock(tmp_path)
     assert descriptor is not None
     os.close(descriptor)
+
+
+def test_a_file_system_without_locks_is_said_with_a_way_on(tmp_path, monkeypatch):
+    def flock(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", flock)
+    with pytest.raises(UserError, match=f"has no locks .*set {files.WITHOUT_LOCKS}=1"):
+        files.lock(tmp_path)
+    monkeypatch.setenv(files.WITHOUT_LOCKS, "1")
+    assert files.lock(tmp_path) is not None

@@ -151,7 +151,7 @@ def test_ddim_strips_are_functions_of_the_latent(study, unet_weights):
     with torch.inference_mode():
         latents = keyed_noise(3, "latents", range(4), (1, 16, 16))
         ends, clipped_ends = (
-            SAMPLERS["ddim"](net, latents, respaced_timesteps(4), linear_schedule(), None, clip_x0=clip).numpy()
+            SAMPLERS["ddim"](net, latents, respaced_timesteps(4, 1000), linear_schedule(), None, clip_x0=clip).numpy()
             for clip in (False, True)
         )
     for images in (linear, spherical):

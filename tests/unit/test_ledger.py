@@ -2,11 +2,13 @@
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from ddpm_dip.jobs import code, files, ledger
+from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.jobs.job import Job, record_of
 from ddpm_dip.jobs.ledger import Planned
 
@@ -31,7 +33,12 @@ def package(tmp_path, monkeypatch) -> Path:
 
 def forget() -> None:
     """As a new process knows nothing of the code yet."""
-    for function in (code.imported, code.normal_form, code.digest_of, code.digests):
+    for function in (code.imported, code.normal_form, code.source, code.digest_of, code.digests):
+        function.cache_clear()
+
+
+def forget_digests() -> None:
+    for function in (code.source, code.digest_of):
         function.cache_clear()
 
 
@@ -132,7 +139,7 @@ def test_hints_and_the_order_before_are_no_part_of_a_job(kitchen):
     asked = [job._replace(hints={"speed": 2}, after=("straw.json",)) for job in plan()]
     assert to_make(kitchen, asked) == {}
     ledger.write(kitchen, ledger.entries(kitchen, asked))
-    assert json.loads((kitchen / asked[0].file).read_text())["hints"] == {"speed": 2}
+    assert json.loads((kitchen / asked[0].file).read_text())["hints"]["speed"] == 2
 
 
 def test_a_job_s_file_is_old_where_its_result_is_made_and_newer_where_not(kitchen):
@@ -175,3 +182,27 @@ def test_what_cannot_be_linked_is_copied(kitchen, monkeypatch):
 def test_differ_says_whether_another_run_s_jobs_are_others(kitchen):
     assert not ledger.differ(kitchen, ledger.entries(kitchen, plan()))
     assert ledger.differ(kitchen, ledger.entries(kitchen, plan(heat=1)))
+
+
+def test_another_python_checks_a_jobs_code_by_its_bytes(kitchen, package, monkeypatch):
+    """Another minor version may write the same syntax tree in another way, as a node of a cluster can have one."""
+    path = kitchen / "jobs/cut/corn.json"
+    ours = code.normal_form
+    monkeypatch.setattr(code, "normal_form", cache(lambda path: ours(path) + "  # written otherwise"))
+    forget_digests()
+    Job(path, "cut")
+    (package / "knives.py").write_text("sharp = False\n")
+    forget_digests()
+    with pytest.raises(UserError, match="changed after this job was planned"):
+        Job(path, "cut")
+
+
+def test_a_comment_changes_a_jobs_file_and_not_the_job(kitchen, package):
+    before = (kitchen / "jobs/cut/corn.json").read_text()
+    (package / "knives.py").write_text("sharp = True  # as ever\n")
+    forget()
+    Job(kitchen / "jobs/cut/corn.json", "cut")  # of a run under way
+    found = ledger.entries(kitchen, plan())
+    assert not ledger.differ(kitchen, found)
+    assert run(kitchen, plan()) == set()
+    assert (kitchen / "jobs/cut/corn.json").read_text() != before

@@ -77,7 +77,7 @@ def test_a_weights_file_says_its_net_s_width(tmp_path, name, width):
     header = {"network": name, "image_shape": "1x16x16"} | ({"width": width} if width else {})
     path = tmp_path / "weights.safetensors"
     files.write_safetensors(path, {f"ema.{key}": x for key, x in net.state_dict().items()}, header)
-    loaded = ready(Weights(path, *files.read_safetensors(path)), "ema", (1, 16, 16))
+    loaded, _ = ready(Weights(path, *files.read_safetensors(path)), "ema", (1, 16, 16))
     with torch.no_grad():
         torch.testing.assert_close(loaded(x, t), net(x, t), atol=1e-6, rtol=0)
 

@@ -69,6 +69,7 @@ def shown(asked):
             p.name: {"title": p.title, "cells": [c.path for c in p.cells], "show": p.show}
             for p in asked.experiments.values()
         },
+        timesteps=asked.timesteps,
     )
 
 

@@ -19,9 +19,9 @@ from ddpm_dip.evaluation import haar
 from ddpm_dip.jobs import files, job
 from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.models.scale import to_model_range
-from ddpm_dip.models.schedule import linear_schedule, log_snr_timesteps, respaced_timesteps, truncated_timesteps
-from ddpm_dip.sampling import SAMPLERS, backend_choice, warm_starts
-from ddpm_dip.sampling.generators import Weights, unet
+from ddpm_dip.models.schedule import linear_schedule, truncated_timesteps
+from ddpm_dip.sampling import SAMPLERS, backend_choice, samplers, warm_starts, with_chain
+from ddpm_dip.sampling.generators import Weights
 from ddpm_dip.sampling.noise import ancestral_noise, keyed_noise
 from ddpm_dip.stages import sample
 
@@ -51,12 +51,12 @@ def draw(folder, cell, n, inputs=UNET, family="unet", backend="torch", name="cel
 
 def context(indices, steps, passes=None, dip=None):
     mean = to_model_range(TRAIN.mean(0, keepdims=True))
-    return unet.context_of(mean, indices, steps=steps, passes=passes, replicate=3, dip=dip)
+    given = {"steps": steps, "passes": passes, "schedule": linear_schedule(), "dip": dip}
+    return with_chain.context_of(mean, indices, replicate=3, **given)
 
 
 def timesteps(cell):
-    spread = log_snr_timesteps if cell["sampler"] == "dpmpp-2m" else respaced_timesteps
-    return spread(cell["nfe"], cell["steps"])
+    return samplers.timesteps(samplers.find(cell["sampler"]), cell["nfe"], cell["steps"], linear_schedule())
 
 
 @torch.inference_mode()
@@ -85,7 +85,9 @@ def test_a_cell_is_its_chain_by_hand(made, axes):
     cell = drawing.unet_cell(**axes)
     output = draw(made, cell, 5, UNET | (DIP if "passes" in axes else {}))
     file = files.read_npz(output)
-    paths = {"mean_path", "sd_path", "frames", "frame_timesteps", "noise_path", "noise_timesteps", "starts"}
+    paths = {"mean_path", "sd_path", "frames", "frame_timesteps", "noise_path", "noise_timesteps", "starts"} | {
+        "alpha_cumprod"
+    }
     assert file.keys() == {"samples", "cell"} | paths
     assert json.loads(str(file["cell"])) == cell
     assert file["samples"].shape == (5, *SHAPE) and file["samples"].dtype == np.float32
@@ -128,8 +130,9 @@ def test_a_start_gets_the_inputs_of_its_job(made, axes, inputs):
     file = files.read_npz(draw(made, cell, 3, UNET | inputs, name=axes["start"]))
     gan = {f"last.{name}": tensor for name, tensor in random_gan().state_dict().items()}
     header = {"family": "dcgan", "network": "dcgan", "image_shape": "1x16x16", "latent_dim": "100", "width": "8"}
-    make = unet.contexts(
-        warm_starts.find(cell["start"]), steps=4, passes=cell["passes"], replicate=3, train=TRAIN, labels=labels,
+    make = with_chain.contexts(
+        warm_starts.find(cell["start"]), steps=4, passes=cell["passes"], replicate=3, schedule=linear_schedule(),
+        train=TRAIN, labels=labels,
         dip=Weights("dip", random_dip().state_dict(), {"network": "dip", "image_channels": "1"}),
         gan=Weights("gan", gan, header), backend="torch", threads=1, batch=64,
     )  # fmt: skip
@@ -302,7 +305,7 @@ def test_another_family_s_files_are_one_message(made):
         draw(made, drawing.cell(epochs=1), 2, {"weights": "unet.safetensors"}, "dcgan", None, "never")
     with pytest.raises(UserError, match="needs the input `dip`"):
         draw(made, drawing.cell(passes=1), 2, {"data": "data.npz"}, "dip", "torch", "never")
-    with pytest.raises(UserError, match="family: 'vae' is unknown; known are dcgan, dip, unet"):
+    with pytest.raises(UserError, match="family: 'vae' is unknown; known are dcgan, diffusers, dip, torch, unet"):
         draw(made, drawing.cell(), 2, {}, "vae", None, "never")
     with pytest.raises(UserError, match=r"settings\.n: 0; right is a whole number from 1 up"):
         draw(made, drawing.unet_cell(), 0, name="never")

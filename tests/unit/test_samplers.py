@@ -13,7 +13,7 @@ from diffusers.schedulers import scheduling_ddpm, scheduling_dpmsolver_multistep
 
 from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.models import build_unet
-from ddpm_dip.models.schedule import linear_schedule, q_sample, respaced_timesteps, truncated_timesteps
+from ddpm_dip.models.schedule import linear_schedule, predicted_x_0, q_sample, respaced_timesteps, truncated_timesteps
 from ddpm_dip.sampling import SAMPLERS, chain, samplers
 from ddpm_dip.sampling.noise import keyed_noise
 
@@ -36,8 +36,8 @@ EVEN = {  # DDIMScheduler's step goes from t to t - gap, and to alpha_bar = 1 be
     "K=1000": (truncated_timesteps(1000), 1),
     "K=300": (truncated_timesteps(300), 1),
     "truncated": (truncated_timesteps(50), 1),
-    "respaced": (respaced_timesteps(28), 37),  # 999 is 27 times 37
-    "10 of 1000": (respaced_timesteps(10), 111),
+    "respaced": (respaced_timesteps(28, 1000), 37),  # 999 is 27 times 37
+    "10 of 1000": (respaced_timesteps(10, 1000), 111),
     "truncated and respaced": (list(range(280, -1, -20)), 20),
     "not down to 0": (list(range(990, 0, -90)), 90),
 }
@@ -89,6 +89,13 @@ def first_row(name, timesteps):
     return type(columns)(*(float(values[0]) for values in columns))
 
 
+def step(name, timesteps, x, predicted, noise=None, clip=False, memory=None):
+    """The first step of a chain of a net that predicts noise, as `chain.run` makes it."""
+    x_0 = predicted_x_0(predicted, x, *chain.shares_of(timesteps, SCHEDULE)[0].tolist(), "epsilon")
+    x_0 = x_0.clamp(-1, 1) if clip else x_0
+    return samplers.find(name).step(x, x_0, memory, noise, first_row(name, timesteps))
+
+
 def close(ours, theirs, within=1e-5):
     assert ours.isfinite().all() and (ours - theirs).abs().max() <= within * theirs.abs().max()
 
@@ -121,19 +128,16 @@ def test_one_ancestral_step_is_diffusers(t, name, clip, injected):
     injected.append(noise)
     expected = ddpm_scheduler(clip, name).step(predicted, t, x).prev_sample
     assert len(injected) == (1 if t == 0 else 0)  # no noise is drawn at t = 0
-    step, row = samplers.find(name).step, first_row(name, truncated_timesteps(t + 1))
-    actual, memory = step(x, predicted, None, noise, row, clip)
-    torch.testing.assert_close(actual, expected, atol=1e-12, rtol=0)
-    assert memory is None
-    single, _ = step(x.float(), predicted.float(), None, noise.float(), row, clip)
+    timesteps = truncated_timesteps(t + 1)
+    torch.testing.assert_close(step(name, timesteps, x, predicted, noise, clip), expected, atol=1e-12, rtol=0)
+    single = step(name, timesteps, x.float(), predicted.float(), noise.float(), clip)
     torch.testing.assert_close(single, expected.float(), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_clipping_shows_where_it_should(name):
-    sampler, row = samplers.find(name), first_row(name, truncated_timesteps(501))
-    inputs = images(), images(seed=1), images(seed=3), images(seed=2)
-    kept, clipped = (sampler.step(*inputs, row, clip)[0] for clip in (False, True))
+    inputs = truncated_timesteps(501), images(), images(seed=1), images(seed=2)
+    kept, clipped = (step(name, *inputs, clip, memory=images(seed=3)) for clip in (False, True))
     assert (kept - clipped).abs().max() > 1e-3
 
 
@@ -202,13 +206,12 @@ def ddim_scheduler(clip, gap):
 def test_one_ddim_step_is_diffusers(t, gap, clip):
     x, predicted = images(), images(seed=1)
     expected = ddim_scheduler(clip, gap).step(predicted, t, x, use_clipped_model_output=clip).prev_sample
-    step, row = samplers.find("ddim").step, first_row("ddim", [t, t - gap] if t >= gap else [t])
-    actual, memory = step(x, predicted, None, None, row, clip)
+    timesteps = [t, t - gap] if t >= gap else [t]
+    actual = step("ddim", timesteps, x, predicted, clip=clip)
     torch.testing.assert_close(actual, expected, atol=1e-11, rtol=1e-11)
-    assert memory is None
-    single, _ = step(x.float(), predicted.float(), None, None, row, clip)
-    # x_0 is a difference over the first root; where it is clipped, the noise is one over the second
-    rounding = 1e-6 / ALPHAS_CUMPROD[t] ** 0.5 + (1e-6 / (1 - ALPHAS_CUMPROD[t]) ** 0.5 if clip else 0)
+    single = step("ddim", timesteps, x.float(), predicted.float(), clip=clip)
+    # x_0 is a difference over the first root; the noise is one over the second
+    rounding = 1e-6 / ALPHAS_CUMPROD[t] ** 0.5 + 1e-6 / (1 - ALPHAS_CUMPROD[t]) ** 0.5
     torch.testing.assert_close(single, expected.float(), atol=rounding, rtol=1e-5)
 
 
@@ -265,7 +268,7 @@ def test_a_whole_dpmpp_chain_is_diffusers(timesteps, clip, monkeypatch):
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("timesteps", [truncated_timesteps(1000), respaced_timesteps(7), [600, 599, 3], [42]])
+@pytest.mark.parametrize("timesteps", [truncated_timesteps(1000), respaced_timesteps(7, 1000), [600, 599, 3], [42]])
 def test_the_only_image_there_is_comes_back(timesteps, name):
     """The right prediction for data of a single image is the noise that was added to it, at every timestep."""
     x_0, noise = images().clamp(-1, 1), images(seed=1)
@@ -295,7 +298,7 @@ def test_the_flow_of_a_gaussian_is_followed_to_the_sampler_s_order():
     exact = 0.2 + 0.5 * (x - 0.2 * a.sqrt()) / (0.25 * a + 1 - a).sqrt()
 
     def error(name, nfe):
-        return (SAMPLERS[name](gaussian, x, respaced_timesteps(nfe), SCHEDULE, None) - exact).abs().max()
+        return (SAMPLERS[name](gaussian, x, respaced_timesteps(nfe, 1000), SCHEDULE, None) - exact).abs().max()
 
     for nfe in (100, 250, 500):  # twice the steps: half the error at first order, a quarter at second
         assert 1.8 < error("ddim", nfe) / error("ddim", 2 * nfe) < 2.2
@@ -307,7 +310,7 @@ def test_ancestral_chains_of_a_gaussian_have_its_moments():
     """The bounds are five standard errors of 16,384 pixels. Beta-tilde is too little noise for data that vary."""
     variances = {}
     for name in VARIANCES:
-        x = SAMPLERS[name](gaussian, images(64), respaced_timesteps(250), SCHEDULE, lambda t: images(64, seed=t))
+        x = SAMPLERS[name](gaussian, images(64), respaced_timesteps(250, 1000), SCHEDULE, lambda t: images(64, seed=t))
         assert abs(x.mean() - 0.2) < 5 * (0.25 / x.numel()) ** 0.5 + 0.01
         variances[name] = float(x.var())
     assert variances["ancestral"] > variances["ancestral-small"]
@@ -345,7 +348,9 @@ def test_timesteps_that_do_not_decrease_are_refused(timesteps, name):
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("timesteps", [truncated_timesteps(20), respaced_timesteps(20)], ids=["truncated", "respaced"])
+@pytest.mark.parametrize(
+    "timesteps", [truncated_timesteps(20), respaced_timesteps(20, 1000)], ids=["truncated", "respaced"]
+)
 @torch.inference_mode()
 def test_a_chain_is_a_function_of_its_start_and_noise_alone(timesteps, name):
     net, x = lively("hw4-sees").float().eval(), keyed_noise(0, "latents", range(6), SHAPE)

@@ -20,8 +20,8 @@ from ddpm_dip.models.dip_pass import resize
 from ddpm_dip.models.scale import to_model_range
 from ddpm_dip.models.schedule import linear_schedule, respaced_timesteps, truncated_timesteps
 from ddpm_dip.models.unet import tabulate_time
-from ddpm_dip.sampling import SAMPLERS, backend_choice, backends, chain, samplers, warm_starts
-from ddpm_dip.sampling.generators import Weights, dip, unet
+from ddpm_dip.sampling import SAMPLERS, backend_choice, backends, chain, samplers, warm_starts, with_chain
+from ddpm_dip.sampling.generators import Weights, dip
 from ddpm_dip.sampling.noise import STREAMS, ancestral_noise, device_noise, keyed_noise, philox4x32
 from ddpm_dip.study import plugins
 
@@ -55,7 +55,9 @@ def random_dip(batch_statistics=False):
 
 def context(indices=range(4), steps=20, passes=1, seed=0, dip=None, train=TRAIN):
     mean = to_model_range(train.mean(0, keepdims=True))
-    return unet.context_of(mean, indices, steps=steps, passes=passes, replicate=seed, dip=dip)
+    return with_chain.context_of(
+        mean, indices, replicate=seed, steps=steps, passes=passes, schedule=linear_schedule(), dip=dip
+    )
 
 
 @torch.inference_mode()

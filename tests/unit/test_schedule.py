@@ -8,11 +8,15 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
 from ddpm_dip.models.schedule import (
+    BETA_SCHEDULES,
+    PREDICTION_TYPES,
     SPACINGS,
     linear_schedule,
     log_snr_timesteps,
+    predicted_x_0,
     q_sample,
     respaced_timesteps,
+    schedule_of,
     truncated_timesteps,
 )
 from ddpm_dip.study import plugins
@@ -68,7 +72,7 @@ def test_truncated_timesteps_are_the_last_ones_of_the_full_chain():
 def test_respaced_timesteps_are_diffusers_linspace(steps):
     scheduler = DDIMScheduler(num_train_timesteps=1000, timestep_spacing="linspace")
     scheduler.set_timesteps(steps)
-    assert respaced_timesteps(steps) == scheduler.timesteps.tolist()
+    assert respaced_timesteps(steps, 1000) == scheduler.timesteps.tolist()
 
 
 def test_respaced_timesteps_are_even_and_have_both_ends():
@@ -80,7 +84,7 @@ def test_respaced_timesteps_are_even_and_have_both_ends():
             assert gaps.min() >= 1 and gaps.max() - gaps.min() <= 2 and abs(gaps - (of - 1) / (steps - 1)).max() <= 1
         assert respaced_timesteps(1, of) == [of - 1] and respaced_timesteps(0, of) == []
         assert respaced_timesteps(of, of) == truncated_timesteps(of)
-    assert respaced_timesteps(4) == [999, 666, 333, 0]
+    assert respaced_timesteps(4, 1000) == [999, 666, 333, 0]
 
 
 @pytest.mark.parametrize(("nfe", "of"), [(-1, 1000), (1001, 1000), (301, 300)])
@@ -104,7 +108,7 @@ def test_log_snr_timesteps_are_the_nearest_to_even_lambdas(nfe, of):
     first, last = LAMBDAS[of - 1], LAMBDAS[0]
     wanted = [first + i * (last - first) / (nfe - 1) for i in range(nfe)]
     nearest = [min(range(of), key=lambda t: abs(LAMBDAS[t] - each)) for each in wanted]
-    assert len(set(nearest)) == nfe and log_snr_timesteps(nfe, of) == nearest
+    assert len(set(nearest)) == nfe and log_snr_timesteps(nfe, of, SCHEDULE) == nearest
 
 
 def test_log_snr_steps_that_meet_move_up_to_the_next_free_timestep():
@@ -118,29 +122,72 @@ def test_log_snr_steps_that_meet_move_up_to_the_next_free_timestep():
                 t += 1
             taken.append(t)
         room = [min(t, of - nfe + place) for place, t in enumerate(taken)]
-        assert log_snr_timesteps(nfe, of) == room[::-1] and room != respaced_timesteps(nfe, of)[::-1]
+        assert log_snr_timesteps(nfe, of, SCHEDULE) == room[::-1] and room != respaced_timesteps(nfe, of)[::-1]
 
 
 def test_log_snr_timesteps_are_distinct_and_have_both_ends():
     for of in (1, 2, 3, 10, 57, 300, 1000):
         for nfe in {0, 1, *range(2, of + 1, max(1, of // 37)), of}:
-            times = log_snr_timesteps(nfe, of)
+            times = log_snr_timesteps(nfe, of, SCHEDULE)
             assert len(times) == nfe and all(np.diff(times) <= -1)
             assert nfe < 2 or (times[0] == of - 1 and times[-1] == 0)
-        assert log_snr_timesteps(1, of) == [of - 1] and log_snr_timesteps(of, of) == truncated_timesteps(of)
+        assert log_snr_timesteps(1, of, SCHEDULE) == [of - 1] and log_snr_timesteps(
+            of, of, SCHEDULE
+        ) == truncated_timesteps(of)
     with pytest.raises(ValueError, match="11 steps of 10: must be from 0 to 10"):
-        log_snr_timesteps(11, 10)
+        log_snr_timesteps(11, 10, SCHEDULE)
 
 
 def test_log_snr_steps_are_even_where_even_t_makes_a_huge_last_one():
     """In lambda, of 10 evaluations: the largest step over the median one."""
-    for spread, least, most in ((log_snr_timesteps, 1, 1.5), (respaced_timesteps, 4, 10)):
-        steps = np.diff([LAMBDAS[t] for t in spread(10)])
+    for spread, least, most in (("log-snr", 1, 1.5), ("even", 4, 10)):
+        steps = np.diff([LAMBDAS[t] for t in SPACINGS[spread](10, 1000, SCHEDULE)])
         assert least < steps.max() / np.median(steps) < most
 
 
 def test_a_sampler_s_spacing_is_one_of_those_that_a_study_knows():
     assert tuple(SPACINGS) == plugins.SPACINGS
+
+
+# --- schedules of others ---
+
+
+@pytest.mark.parametrize("timesteps", [10, 100, 1000])
+@pytest.mark.parametrize("name", BETA_SCHEDULES)
+def test_schedules_are_diffusers(name, timesteps):
+    """Whose betas are float32."""
+    described = {"num_train_timesteps": timesteps, "beta_schedule": name, "beta_start": 3e-4, "beta_end": 0.03}
+    ours, theirs = schedule_of(**described, prediction_type="v_prediction"), DDPMScheduler(**described)
+    assert ours.betas.dtype == torch.float64 and len(ours.betas) == timesteps
+    assert ours.prediction_type == "v_prediction"
+    torch.testing.assert_close(ours.betas.float(), theirs.betas, atol=3e-7, rtol=1e-6)
+    torch.testing.assert_close(ours.alphas_cumprod.float(), theirs.alphas_cumprod, atol=1e-6, rtol=1e-3)
+    assert torch.equal(ours.alphas_cumprod, (1 - ours.betas).cumprod(0))
+
+
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+@pytest.mark.parametrize("name", BETA_SCHEDULES)
+def test_x_0_is_diffusers_for_every_prediction(name, prediction_type):
+    described = {"num_train_timesteps": 1000, "beta_schedule": name, "prediction_type": prediction_type}
+    scheduler, schedule = DDPMScheduler(**described, clip_sample=False), schedule_of(**described)
+    scheduler.alphas_cumprod = schedule.alphas_cumprod
+    for t in (0, 1, 400, 998, 999):
+        x, prediction = images(seed=t), images(seed=t + 1)
+        expected = scheduler.step(prediction, t, x).pred_original_sample
+        a = schedule.alphas_cumprod[t]
+        ours = predicted_x_0(prediction, x, float(a.sqrt()), float((1 - a).sqrt()), prediction_type)
+        torch.testing.assert_close(ours, expected, atol=1e-12, rtol=1e-12)
+
+
+def test_from_v_x_0_is_exact_in_float32_where_noise_would_lose_it():
+    """At the end of a cosine, where sqrt(alphas_cumprod) is 5e-5."""
+    a = schedule_of(1000, "squaredcos_cap_v2").alphas_cumprod[999]
+    signal, noise, x, v = float(a.sqrt()), float((1 - a).sqrt()), images(), images(seed=1)
+    exact = signal * x - noise * v
+    ours = predicted_x_0(v.float(), x.float(), signal, noise, "v_prediction")
+    assert (ours - exact).abs().max() < 1e-6
+    by_noise = (x.float() - noise * (noise * x.float() + signal * v.float())) / signal
+    assert (by_noise - exact).abs().max() > 1e-4
 
 
 # --- forward ---

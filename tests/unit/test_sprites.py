@@ -66,7 +66,7 @@ def told():
     net, chain = "hw4/r0/epoch-0020-last", "ancestral/K0200-nfe0200"
     strata = [[[f"{net}/dip-p02/{chain}"], [f"{net}/noise/{chain}"]]]
     contrasts = [{"claim": claim, "model": "hw4", "strata": strata} for claim in ("A4", "A9")]
-    return explorer.data({"cells": cells, "claims": claims}, {}, [], contrasts)
+    return explorer.data({"cells": cells, "claims": claims}, {}, [], contrasts, {"hw4": 1000})
 
 
 def test_every_cell_has_its_place_on_each_axis_and_its_numbers(told):

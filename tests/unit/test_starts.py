@@ -22,8 +22,9 @@ from ddpm_dip.evaluation import starts
 from ddpm_dip.jobs import files
 from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.jobs.job import read_record
-from ddpm_dip.sampling import warm_starts
-from ddpm_dip.sampling.generators import Weights, unet
+from ddpm_dip.models.schedule import linear_schedule
+from ddpm_dip.sampling import warm_starts, with_chain
+from ddpm_dip.sampling.generators import Weights
 
 TRAIN = np.kron(load_digits().images[:, None] * 255 / 16, np.ones((2, 2))).astype(np.uint8)  # (1797, 1, 16, 16)
 PIXELS = TRAIN.reshape(len(TRAIN), -1) / 127.5 - 1
@@ -42,8 +43,9 @@ def training():
 @cache
 def described(name, steps, n=N):
     tensors = drawing.random_dip().state_dict()
-    make = unet.contexts(
-        warm_starts.find(name), steps=steps, passes=1, replicate=0, train=TRAIN, labels=load_digits().target,
+    make = with_chain.contexts(
+        warm_starts.find(name), steps=steps, passes=1, replicate=0, schedule=linear_schedule(),
+        train=TRAIN, labels=load_digits().target,
         dip=Weights("dip", tensors, {"network": "dip", "image_channels": "1"}), backend="torch", threads=1, batch=64,
     )  # fmt: skip
     with torch.inference_mode():
@@ -178,7 +180,8 @@ def test_a_shift_and_a_scale_are_what_they_are():
 
 def samples(folder, name, x, **axes):
     cell = drawing.unet_cell(**axes)
-    files.write_npz(folder / f"{name}.npz", samples=x, starts=x.astype(np.float16), cell=np.array(json.dumps(cell)))
+    arrays = {"samples": x, "starts": x.astype(np.float16), "alpha_cumprod": np.array(alpha_bar(cell["steps"]))}
+    files.write_npz(folder / f"{name}.npz", cell=np.array(json.dumps(cell)), **arrays)
     return f"{name}.npz"
 
 
@@ -196,7 +199,8 @@ def test_the_stage_writes_a_row_a_start_and_one_a_band(tmp_path):
         samples(tmp_path, "still", 0 * x, start="dip", passes=3, steps=100),
     ]
     inputs, outputs = {"samples": paths, "data": "data.npz"}, {"starts": "starts.csv", "spectra": "spectra.csv"}
-    jobfile.run("starts", jobfile.write(tmp_path, "starts", {}, inputs, outputs))
+    settings = {"schedules": ["linear, 1000 timesteps"] * 3}
+    jobfile.run("starts", jobfile.write(tmp_path, "starts", settings, inputs, outputs))
     table, spectra = rows(tmp_path / "starts.csv"), rows(tmp_path / "spectra.csv")
     keys = [(row["start"], row["passes"], row["replicate"], row["steps"], row["n"]) for row in table]
     assert keys == [("noise", "", "3", "300", "32"), ("dip", "2", "3", "100", "32"), ("dip", "3", "3", "100", "32")]
@@ -216,13 +220,15 @@ def test_the_stage_writes_a_row_a_start_and_one_a_band(tmp_path):
     ("arrays", "says"),
     [
         ({}, r"bad\.npz: holds no starts; right is what"),
-        ({"starts": np.zeros((7, 1, 16, 16))}, r"bad\.npz: has 7 samples"),
+        ({"starts": np.zeros((7, 1, 16, 16)), "alpha_cumprod": np.array(0.5)}, r"bad\.npz: has 7 samples"),
     ],
 )
 def test_what_is_no_start_is_named(tmp_path, arrays, says):
     files.write_npz(tmp_path / "data.npz", train=TRAIN[:20])
     files.write_npz(tmp_path / "bad.npz", cell=np.array("{}"), **arrays)
     inputs = {"samples": ["bad.npz"], "data": "data.npz"}
-    job = jobfile.write(tmp_path, "starts", {}, inputs, {"starts": "starts.csv", "spectra": "spectra.csv"})
+    job = jobfile.write(
+        tmp_path, "starts", {"schedules": [""]}, inputs, {"starts": "starts.csv", "spectra": "spectra.csv"}
+    )
     with pytest.raises(UserError, match=says):
         jobfile.run("starts", job)

@@ -33,7 +33,8 @@ def test_every_study_of_the_repository_is_accepted(path, tmp_path):
     if config["data"]["dataset"] == "image_folder":  # the images are the user's
         with pytest.raises(UserError, match="data.root is not set"):
             configuration.check(config)
-        (tmp_path / "a.png").touch()
+        for number in range(5000):
+            (tmp_path / f"{number}.png").touch()
         config["data"]["root"] = str(tmp_path)
     configuration.check(config)
 
@@ -94,7 +95,7 @@ MISTAKES = [
     ({"experiments": {"steps": {"show": {"curves": {"panel": "replicate"}}}}}, "replicates become bands"),
     ({"experiments": {"steps": {"show": {"curves": {"panel": "steps"}}}}}, "steps.show.curves: steps has two roles"),
     ({"experiments": dict.fromkeys(DEFAULT["experiments"])}, "experiments is empty"),
-    ({"timing": {"models": ["x"]}}, "timing.models: 'x' is not among the U-Nets"),
+    ({"timing": {"models": ["x"]}}, "timing.models: 'x' is not among the models with a chain"),
     ({"timing": {"rounds": 1}}, "timing.rounds is 1; it must be at least 2"),
     ({"metrics": {"fid_inception": "yes"}}, "metrics.fid_inception is 'yes'; known are auto, true, false"),
     ({"metrics": {"inception_weights": "no.pth"}}, "metrics.inception_weights: no.pth: no such file"),
@@ -107,6 +108,23 @@ def test_a_mistake_is_named(overlay, says):
         configuration.check(laid_over(overlay))
     assert says in str(caught.value)
     assert all(line.startswith("config: ") for line in str(caught.value).splitlines())
+
+
+def test_too_few_images_are_said_before_any_job(tmp_path):
+    for number in range(300):
+        (tmp_path / f"{number}.png").touch()
+    overlay = {"data": {"dataset": "image_folder", "root": str(tmp_path), "reference": 300}}
+    message = (
+        r"^config: data.reference is 300, but there are 300 images, .* it would be 150, and sampling.n at most 75\."
+    )
+    with pytest.raises(UserError, match=message):
+        configuration.check(laid_over(overlay))
+    with pytest.raises(UserError, match="data.reference is 1797, but there are 1797 images"):
+        configuration.check(laid_over({"data": {"reference": 1797}}))
+    overlay["data"]["reference"] = 256
+    asked = study.read(laid_over(overlay))  # and without labels
+    assert {claim.metric for claim in asked.claims if claim.name == "A4"} == {"fd_rotation"} and not asked.labelled
+    assert "has no labels" in next(claim.not_asked for claim in asked.claims if claim.name == "A9-classes")
 
 
 def test_all_mistakes_are_said_at_once():
@@ -522,7 +540,10 @@ B = {
         ({"models": {"dcgan": {"dip_passes": 2}}}, "models.dcgan.dip_passes: DIP inside training is for the U-Nets"),
         ({"models": {"imvfx": {"network": "hw4"}}}, "models.imvfx.width: the network hw4 has one width"),
         ({"data": {"image_size": 20}}, "dcgan.network: a dcgan cannot take data.image_size 20; 16, 28, 32, 64, 128"),
-        ({"timing": DEFAULT["timing"] | {"models": ["dcgan"]}}, "timing.models: 'dcgan' is not among the U-Nets"),
+        (
+            {"timing": DEFAULT["timing"] | {"models": ["dcgan"]}},
+            "timing.models: 'dcgan' is not among the models with a chain",
+        ),
         ({"experiments": {"evolution": None}}, "experiments has interpolation alone, which makes no cells"),
         (asked("evolution", epochs=[3]), "evolution.grid.epochs: 3 is not among the epochs of model 'imvfx' ([2, 5])"),
         (asked("evolution", model=["gan"]), "experiments.evolution.grid.model: 'gan' is unknown"),

@@ -30,7 +30,15 @@ def made(tmp_path_factory):
 
 
 def write(folder, inputs=INPUTS, backends=("torch", "torch"), **settings):
-    default = {"model": "m", "starts": STARTS, "steps": STEPS, "chains": CHAINS, "batches": [1, 3], "rounds": 3}
+    default = {
+        "model": "m",
+        "family": "unet",
+        "starts": STARTS,
+        "steps": STEPS,
+        "chains": CHAINS,
+        "batches": [1, 3],
+        "rounds": 3,
+    }
     default |= {"backends": backends}
     return jobfile.write(folder, "time_sampling", default | settings, inputs, {"timing": "timing/m.csv"})
 

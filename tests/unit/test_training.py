@@ -717,7 +717,7 @@ def test_dip_in_training_passes_the_batch_together_and_stays_as_it_is(train, dat
     monkeypatch.setattr(unet, "build_dip", build)
     monkeypatch.setattr(unet, "start", spied)
     monkeypatch.setattr(unet, "q_sample", lambda *args: x_t.append(q_sample(*args)) or x_t[-1])
-    output = train(tmp_path / "m/1", 1, dip=data / "dip.safetensors", dip_passes=2)
+    output = train(tmp_path / "m/1", 1, dip=data / "dip.safetensors", dip_passes=2, dip_size=32)
     read = read_record(output / "weights.safetensors")["read"]
     assert read[str(data / "dip.safetensors")] == files.sha256(data / "dip.safetensors") and len(read) == 2
 
@@ -751,10 +751,10 @@ def test_dip_in_training_still_predicts_the_added_noise():
 
 def test_dip_in_training_is_another_trajectory(train, data, tmp_path, capsys):
     plain = train(tmp_path / "plain/1", 1)
-    options = {"dip": data / "dip.safetensors", "dip_passes": 2}
+    options = {"dip": data / "dip.safetensors", "dip_passes": 2, "dip_size": 32}
     with_dip = train(tmp_path / "dip/1", 1, **options)
     assert tensors(plain / "weights.safetensors")[0] != tensors(with_dip / "weights.safetensors")[0]
     whole = train(tmp_path / "whole/2", 2, **options)
     assert_same_training(train(tmp_path / "dip/2", 2, **options, build_on=with_dip), whole)
     assert "plain/1: made with" in fails(train, capsys, tmp_path / "plain/2", 2, **options, build_on=plain)
-    assert "inputs has no dip" in fails(train, capsys, tmp_path / "x/2", 2, dip_passes=2)
+    assert "inputs has no dip" in fails(train, capsys, tmp_path / "x/2", 2, dip_passes=2, dip_size=32)

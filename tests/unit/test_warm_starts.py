@@ -11,8 +11,9 @@ from sklearn.datasets import load_digits
 from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.models import build_dip
 from ddpm_dip.models.dip_pass import resize
-from ddpm_dip.sampling import gaussians, warm_starts
-from ddpm_dip.sampling.generators import Weights, unet
+from ddpm_dip.models.schedule import linear_schedule
+from ddpm_dip.sampling import gaussians, warm_starts, with_chain
+from ddpm_dip.sampling.generators import Weights
 from ddpm_dip.sampling.noise import keyed_noise
 from ddpm_dip.sampling.warm_starts import dip_matched
 
@@ -42,9 +43,9 @@ def alpha_bar(steps):
 
 
 def contexts(name, steps=100, passes=1, train=TRAIN, labels=LABELS, dip=DIP, gan=GAN, replicate=REPLICATE):
-    return unet.contexts(
-        warm_starts.find(name), steps=steps, passes=passes, replicate=replicate, train=train, labels=labels,
-        dip=dip, gan=gan, backend="torch", threads=1, batch=64,
+    return with_chain.contexts(
+        warm_starts.find(name), steps=steps, passes=passes, replicate=replicate, schedule=linear_schedule(),
+        train=train, labels=labels, dip=dip, gan=gan, backend="torch", threads=1, batch=64,
     )  # fmt: skip
 
 
@@ -178,7 +179,9 @@ def test_moments_of_many_draws_are_those_that_the_chain_expects(name):
 
 def test_choices_have_their_weights():
     n, weights = 20_000, torch.tensor([1, 0, 5, 2, 0])
-    context = unet.context_of(torch.zeros(1, *SHAPE), range(n), steps=5, passes=None, replicate=0, dip=None)
+    context = with_chain.context_of(
+        torch.zeros(1, *SHAPE), range(n), replicate=0, steps=5, passes=None, schedule=linear_schedule(), dip=None
+    )
     counts = np.bincount(context.pick(weights).numpy(), minlength=5)
     shares = np.array([1, 0, 5, 2, 0]) / 8
     assert (np.abs(counts - n * shares) <= 5 * (n * shares * (1 - shares)) ** 0.5).all()
@@ -230,3 +233,23 @@ def test_a_covariance_of_too_many_pixels_is_refused():
 def test_what_a_start_needs_and_does_not_get_is_named(name, options, says):
     with pytest.raises(UserError, match=says):
         contexts(name, **options)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 48, 48)], ids=str)
+@pytest.mark.parametrize("name", ["dip", "dip-renoised", "dip-untrained", "dip-every-step"])
+def test_dip_starts_work_at_any_size_and_channel_count(name, shape, size):
+    train = np.random.default_rng(0).integers(0, 256, (4, *shape), dtype=np.uint8)
+    header = {"network": "dip", "image_channels": str(shape[0]), "size": str(size)}
+    dip = Weights("dip", build_dip(shape[0]).state_dict(), header)
+    start = warm_starts.find(name)
+    context = with_chain.contexts(
+        start, steps=50, passes=2, replicate=0, schedule=linear_schedule(), train=train, dip=dip, dip_size=size,
+        backend="torch", threads=1, batch=2,
+    )(range(2))  # fmt: skip
+    with torch.inference_mode():
+        x = warm_starts.draw(start, context)
+        seen = start.see(context, x) if hasattr(start, "see") else x
+        passed = context.dip(torch.zeros(1, shape[0], size, size))
+    assert x.shape == seen.shape == (2, *shape) and context.dip_size == size
+    assert passed.shape == (1, shape[0], size, size)

@@ -29,11 +29,19 @@ def copy_sources(folder: Path) -> Path:
     return folder
 
 
-def command(folder: Path, *options: object, study: str, overlay: dict | None = None, source: Path = ROOT) -> list[str]:
+def command(
+    folder: Path,
+    *options: object,
+    study: str,
+    overlay: dict | None = None,
+    source: Path = ROOT,
+    cores: int | None = 2,
+) -> list[str]:
     """The command line of a study of this folder, with `overlay` laid over its settings."""
     changed = folder / "overlay.yaml"
     changed.write_text(yaml.safe_dump(overlay or {}))
-    words = [sys.executable, "-m", "snakemake", "--cores", 2, "--configfile", HERE / f"{study}.yaml", changed]
+    words = [sys.executable, "-m", "snakemake", "--configfile", HERE / f"{study}.yaml", changed]
+    words += ["--cores", cores] if cores else []
     words += ["--snakefile", source / "Snakefile", "--directory", folder, *options]
     return list(map(str, words))
 

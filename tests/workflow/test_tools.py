@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import yaml
-from conftest import HERE
+from conftest import HERE, ROOT
+
+from ddpm_dip.jobs.archive import MANIFEST
 
 pytestmark = pytest.mark.slow
 
@@ -60,3 +63,36 @@ def test_progress_and_a_peek_at_what_is_there(copied):
     assert done.stdout.startswith("2 of 3 cells are measured") and "micro-peek/report/index.html" in done.stdout
     assert (copied / "results/micro-peek/report/index.html").stat().st_size > 100_000
     assert {path: path.stat().st_mtime_ns for path in before} == before, "the study itself stays as it is"
+
+
+def verify(path):
+    words = [sys.executable, ROOT / "workflow/tools/verify.py", path]
+    return subprocess.run([*map(str, words)], capture_output=True, text=True)
+
+
+def test_an_archive_holds_a_finished_study_and_names_what_was_altered(copied, tmp_path):
+    done = tool(copied, "archive")
+    assert done.returncode == 0, done.stderr
+    path = copied / "results/micro.zip"
+    assert verify(path).returncode == 0
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "out")
+    assert {"micro/report/index.html", "micro/tables/cells.csv", "micro/data/digits.npz.provenance.json"} <= set(names)
+    assert not [name for name in names if name.endswith((".safetensors", ".npz"))]
+    assert subprocess.run(["sha256sum", "--check", "--quiet", MANIFEST], cwd=tmp_path / "out").returncode == 0
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            content = (tmp_path / "out" / name).read_bytes()
+            archive.writestr(name, content + b"1" * name.endswith("cells.csv"))
+    done = verify(path)
+    assert done.returncode == 1 and "micro/tables/cells.csv is not what the manifest says" in done.stderr
+
+    done = tool(copied, "archive", None, "--weights")
+    assert (
+        done.returncode == 0
+        and "micro/models/hw4-sees/r0/epoch-0003/weights.safetensors" in zipfile.ZipFile(path).namelist()
+    )
+    (copied / "results/micro/report/index.html").unlink()
+    done = tool(copied, "archive")
+    assert done.returncode == 1 and "results/micro: not finished, 1 jobs are to be run" in done.stderr

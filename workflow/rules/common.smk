@@ -14,68 +14,85 @@ sys.path.insert(0, str(ROOT / "src"))
 from snakemake.exceptions import WorkflowError
 
 from ddpm_dip import study
-from ddpm_dip.jobs import errors, files, ledger, ready, signals
-from ddpm_dip.jobs.job import RECORD
-from ddpm_dip.sampling import backend_choice
-from ddpm_dip.study import plan, why
+from ddpm_dip.jobs import devices, errors, files, ledger, ready, signals
+from ddpm_dip.jobs.job import RECORD, paths_in
+from ddpm_dip.study import machine, needs, plan, why
 
+# more than a machine has: Snakemake then gives a job all that the run has
+ALL_CORES = 1024
 # with --use-conda the environment's own interpreter, else the one that runs Snakemake
 CONDA = "conda" in {
     str(method) for method in workflow.deployment_settings.deployment_method
 }
 PYTHON = "python" if CONDA else shlex.quote(sys.executable)
-# a job on a cluster parses this again: it decides and writes nothing
+# A job on a cluster parses this again: it decides nothing and writes nothing, and goes by its job's file alone.
 HEAD = workflow.is_main_process
+# whether jobs run on other machines, which may have what this one has not
+ELSEWHERE = workflow.resource_settings.nodes is not None
 
 
 def look():
-    """The study, its folder, machine and ledger; on the head node the lock too, where no other run has it."""
+    """The study, its folder and ledger, its lock where no other run has it, and what its jobs need."""
     asked = study.read(config)
     folder = Path("results") / asked.name
-    machine_file = folder / "jobs/machine.json"
-    if HEAD:
-        machine = plan.Machine(
-            **backend_choice.of_config(asked.config, own_environments=CONDA)
-        )
-    else:
-        machine = plan.Machine(**files.read_json(machine_file))
-    jobs = plan.plan(asked, machine)
-    lock = files.lock(folder) if HEAD else None
+    backends = machine.of_config(
+        asked.config, own_environments=CONDA, elsewhere=ELSEWHERE
+    )
+    jobs = plan.plan(asked, backends)
+    lock = files.lock(folder)
     reuse = [folder.parent / name for name in asked.config.get("reuse", [])]
     found = ledger.entries(folder, jobs, reuse if lock else [])
-    if HEAD and not lock and ledger.differ(folder, found):
+    if not lock and ledger.differ(folder, found):
         raise errors.UserError(
             f"{folder}: another run is at work on this study, with other settings or code; "
             "wait for it, or give yours another name (study: ...)"
         )
     if lock:
-        if (
-            not machine_file.exists()
-            or files.read_json(machine_file) != machine._asdict()
-        ):
-            files.write_json(machine_file, machine._asdict())
         ledger.write(folder, found)
-    return asked, str(folder), machine, found, lock
+    return asked, str(folder), found, lock, needs.of_study(asked, jobs)
 
 
-try:
-    STUDY, RESULTS, MACHINE, LEDGER, LOCK = look()
-except errors.UserError as error:
-    raise WorkflowError(str(error))
+def become_task():
+    """In an array of SLURM, let each task's Snakemake be about its own job from the start.
 
-GPU = int("cuda" in (STUDY.config["device"], MACHINE.backend.partition("-")[0]))
-CORES = workflow.resource_settings.cores or 1
-FIGURES = {
-    figure["file"].rpartition("/")[2]: figure
-    for figure in LEDGER["report", "report"].planned.settings["figures"]
-}
+    The plugin starts all tasks with the first one's command, and gives them the others' to run inside: a task then fails
+    where the first one's results are not there when its own are, as after a failure of the first.
+    """
+    task, first = (os.environ.get(f"SLURM_ARRAY_TASK_{name}") for name in ("ID", "MIN"))
+    others = re.search(r"--slurm-jobstep-array-execs[= ](\S+)", " ".join(sys.argv))
+    if others and task != first:
+        from snakemake_executor_plugin_slurm_jobstep import _decompress_array_task_call
+
+        command = _decompress_array_task_call(others[1], int(task))
+        os.execlp("sh", "sh", "-c", command)
+
+
+LEDGER, RESULTS, NEEDS = {}, f"results/{config['study']}", {}
+if HEAD:
+    try:
+        STUDY, RESULTS, LEDGER, LOCK, NEEDS = look()
+    except errors.UserError as error:
+        raise WorkflowError(str(error))
+    if not ELSEWHERE:
+        offered = workflow.global_resources.get("gpu")
+        devices.offer(offered and offered.value or 1)
+else:
+    # the process that is ready (see ready.py) is the head node's
+    os.environ.pop(ready.VARIABLE, None)
+    become_task()
+
+FIGURES = {}
+if HEAD:
+    FIGURES = {
+        figure["file"].rpartition("/")[2]: figure
+        for figure in LEDGER["report", "report"].planned.settings["figures"]
+    }
 # what is there and stays, as all results of its job are there
 WHOLE = set()
 for entry in LEDGER.values():
     paths = entry.planned.outputs.values()
     if entry.made and all(os.path.exists(f"{RESULTS}/{path}") for path in paths):
         WHOLE.update(paths)
-TRAINED = {entry.planned.name for key, entry in LEDGER.items() if key[0] == "train"}
 
 
 def category(wildcards):
@@ -106,14 +123,24 @@ def hold_study():
 
 def names(stage):
     """A wildcard's constraint: the names of a stage's jobs."""
-    return "|".join(re.escape(name) for kind, name in LEDGER if kind == stage) or "(?!)"
+    known = [re.escape(name) for kind, name in LEDGER if kind == stage]
+    return "|".join(known) or ("(?!)" if HEAD else ".+")
+
+
+def job_file(stage, wildcards):
+    return f"{RESULTS}/jobs/{stage}/{wildcards.get('name', stage)}.json"
+
+
+def content(stage, wildcards):
+    """What a job's file says."""
+    if HEAD:
+        return LEDGER[stage, wildcards.get("name", stage)].content
+    return files.read_json(job_file(stage, wildcards))
 
 
 def job(stage):
     """The file of a job, the one input whose time counts: the ledger has set it."""
-    return (
-        lambda wildcards: f"{RESULTS}/jobs/{stage}/{wildcards.get('name', stage)}.json"
-    )
+    return lambda wildcards: job_file(stage, wildcards)
 
 
 def reads(stage):
@@ -131,6 +158,14 @@ def kept(stage):
 
 
 def paths_read(stage, wildcards, made):
+    if not HEAD:
+        inputs = content(stage, wildcards)["inputs"].values()
+        return [
+            f"{RESULTS}/{path}"
+            for value in inputs
+            for path in paths_in(value)
+            if not made
+        ]
     entry = LEDGER[stage, wildcards.get("name", stage)]
     if entry.made != made:
         return []
@@ -146,6 +181,22 @@ def results(*paths):
     return [*paths, *(f"{path}{RECORD}" for path in paths)]
 
 
-def run(stage):
+def gpus(stage):
+    """How many GPUs a job needs: one, where it trains, samples or takes features on one."""
+    return lambda wildcards: int(machine.on_gpu(content(stage, wildcards)["settings"]))
+
+
+def memory(stage):
+    """MB for a cluster, of all jobs of a stage alike: those of an array have the first one's."""
+    return lambda wildcards, attempt: NEEDS.get(stage, (0, 0))[0] * attempt
+
+
+def minutes(stage):
+    return lambda wildcards, attempt: NEEDS.get(stage, (0, 0))[1] * attempt
+
+
+def run(stage, gpu=False):
     """The command of a rule."""
-    return f"{PYTHON} {shlex.quote(str(ROOT / 'workflow/scripts' / stage))}.py {{input.job:q}} --threads {{threads}} > {{log:q}} 2>&1"
+    script = shlex.quote(f"{ROOT / 'workflow/scripts' / stage}.py")
+    options = "--threads {threads}" + " --gpu {resources.gpu}" * gpu
+    return f"{PYTHON} {script} {{input.job:q}} {options} > {{log:q}} 2>&1"

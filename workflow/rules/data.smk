@@ -9,6 +9,6 @@ rule prepare_data:
     wildcard_constraints:
         name=names("prepare_data"),
     conda:
-        "../../envs/data.yaml"
+        "../../envs/torch.yaml"
     shell:
         run("prepare_data")

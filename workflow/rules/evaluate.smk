@@ -11,7 +11,10 @@ rule train_classifier:
     wildcard_constraints:
         name=names("train_classifier"),
     conda:
-        "../../envs/evaluate.yaml"
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=memory("train_classifier"),
+        runtime=minutes("train_classifier"),
     shell:
         run("train_classifier")
 
@@ -26,7 +29,7 @@ rule fetch_inception:
     wildcard_constraints:
         name=names("fetch_inception"),
     conda:
-        "../../envs/evaluate.yaml"
+        "../../envs/torch.yaml"
     shell:
         run("fetch_inception")
 
@@ -43,11 +46,13 @@ rule reference_features:
     wildcard_constraints:
         name=names("reference_features"),
     conda:
-        "../../envs/evaluate.yaml"
+        "../../envs/torch.yaml"
     resources:
-        gpu=GPU,
+        gpu=gpus("reference_features"),
+        mem_mb=memory("reference_features"),
+        runtime=minutes("reference_features"),
     shell:
-        run("reference_features")
+        run("reference_features", gpu=True)
 
 
 rule floors:
@@ -62,7 +67,7 @@ rule floors:
     wildcard_constraints:
         name=names("floors"),
     conda:
-        "../../envs/evaluate.yaml"
+        "../../envs/torch.yaml"
     shell:
         run("floors")
 
@@ -77,7 +82,7 @@ rule starts:
     log:
         f"{RESULTS}/logs/starts.log",
     conda:
-        "../../envs/evaluate.yaml"
+        "../../envs/torch.yaml"
     shell:
         run("starts")
 
@@ -94,11 +99,13 @@ rule evaluate:
     wildcard_constraints:
         name=names("evaluate"),
     conda:
-        "../../envs/evaluate.yaml"
+        "../../envs/torch.yaml"
     resources:
-        gpu=GPU,
+        gpu=gpus("evaluate"),
+        mem_mb=memory("evaluate"),
+        runtime=minutes("evaluate"),
     shell:
-        run("evaluate")
+        run("evaluate", gpu=True)
 
 
 rule evaluate_interpolation:
@@ -113,6 +120,9 @@ rule evaluate_interpolation:
     wildcard_constraints:
         name=names("evaluate_interpolation"),
     conda:
-        "../../envs/evaluate.yaml"
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=memory("evaluate_interpolation"),
+        runtime=minutes("evaluate_interpolation"),
     shell:
         run("evaluate_interpolation")

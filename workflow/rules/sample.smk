@@ -11,11 +11,13 @@ rule sample:
     wildcard_constraints:
         name=names("sample"),
     conda:
-        "../../envs/sample.yaml"
+        "../../envs/torch.yaml"
     resources:
-        gpu=GPU,
+        gpu=gpus("sample"),
+        mem_mb=memory("sample"),
+        runtime=minutes("sample"),
     shell:
-        run("sample")
+        run("sample", gpu=True)
 
 
 rule interpolate:
@@ -30,8 +32,10 @@ rule interpolate:
     wildcard_constraints:
         name=names("interpolate"),
     conda:
-        "../../envs/sample.yaml"
+        "../../envs/torch.yaml"
     resources:
-        gpu=GPU,
+        gpu=gpus("interpolate"),
+        mem_mb=memory("interpolate"),
+        runtime=minutes("interpolate"),
     shell:
-        run("interpolate")
+        run("interpolate", gpu=True)

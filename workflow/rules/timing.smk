@@ -11,9 +11,11 @@ rule time_sampling:
     wildcard_constraints:
         name=names("time_sampling"),
     conda:
-        "../../envs/sample.yaml"
-    threads: CORES
+        "../../envs/torch.yaml"
+    threads: ALL_CORES
     resources:
-        gpu=GPU,
+        gpu=gpus("time_sampling"),
+        mem_mb=memory("time_sampling"),
+        runtime=minutes("time_sampling"),
     shell:
-        run("time_sampling")
+        run("time_sampling", gpu=True)

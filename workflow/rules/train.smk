@@ -1,4 +1,4 @@
-# Train models, an epoch budget from the next lower one; fit the DIP net.
+# Train models, an epoch budget from the next lower one; take those that were trained elsewhere; fit the DIP net.
 SNAPSHOT = ("weights.safetensors", "state.safetensors", "losses.csv")
 
 
@@ -15,12 +15,13 @@ rule train:
         name=names("train"),
     priority: 10
     conda:
-        "../../envs/sample.yaml"
-    threads: max(1, CORES // max(1, len({name.rpartition("/")[0] for name in TRAINED})))
+        "../../envs/torch.yaml"
     resources:
-        gpu=GPU,
+        gpu=gpus("train"),
+        mem_mb=memory("train"),
+        runtime=minutes("train"),
     shell:
-        run("train")
+        run("train", gpu=True)
 
 
 rule fit_dip:
@@ -41,6 +42,25 @@ rule fit_dip:
         name=names("fit_dip"),
     priority: 20
     conda:
-        "../../envs/sample.yaml"
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=memory("fit_dip"),
+        runtime=minutes("fit_dip"),
     shell:
         run("fit_dip")
+
+
+rule import_model:
+    input:
+        job=job("import_model"),
+    output:
+        results("models/{name}/weights.safetensors"),
+    log:
+        f"{RESULTS}/logs/import_model/{{name}}.log",
+    wildcard_constraints:
+        name=names("import_model"),
+    priority: 10
+    conda:
+        "../../envs/torch.yaml"
+    shell:
+        run("import_model")

@@ -7,8 +7,7 @@ from snakemake.utils import update_config
 
 from ddpm_dip import study
 from ddpm_dip.jobs import errors, ledger
-from ddpm_dip.sampling import backend_choice
-from ddpm_dip.study import plan
+from ddpm_dip.study import machine, plan
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +29,5 @@ def of_files(files: list[Path]) -> tuple[study.Study, Path, dict[tuple[str, str]
     for path in files:
         update_config(config, read(path))
     asked = study.read(config)
-    machine = plan.Machine(**backend_choice.of_config(asked.config))
     folder = Path("results") / asked.name
-    return asked, folder, ledger.entries(folder, plan.plan(asked, machine))
+    return asked, folder, ledger.entries(folder, plan.plan(asked, machine.of_config(asked.config, elsewhere=True)))

@@ -14,8 +14,7 @@ import asked
 
 from ddpm_dip.jobs import errors, files, ledger
 from ddpm_dip.jobs.job import Job
-from ddpm_dip.sampling import backend_choice
-from ddpm_dip.study import Study, plan
+from ddpm_dip.study import Study, machine, plan
 
 LATER = ("starts", "tables", "claims", "figure", "chart", "scripts", "report", "floors")  # quick to make
 
@@ -44,7 +43,14 @@ def part_of(study: Study, found: dict) -> Study:
             for each in claims
         ]
     name = f"{study.name}-peek"
-    return Study(name, config | {"study": name}, study.families, cells, experiments, ways, study.labelled, claims)
+    return study._replace(
+        name=name,
+        config=config | {"study": name},
+        cells=cells,
+        experiments=experiments,
+        interpolations=ways,
+        claims=claims,
+    )
 
 
 def main() -> None:
@@ -53,8 +59,7 @@ def main() -> None:
     study, folder, found = asked.of_files(parser.parse_args().files)
     part, whole = part_of(study, found), len(study.cells)
     there = folder.with_name(part.name)
-    machine = plan.Machine(**backend_choice.of_config(part.config))
-    entries = ledger.entries(there, plan.plan(part, machine), reuse=[folder])
+    entries = ledger.entries(there, plan.plan(part, machine.of_config(part.config, elsewhere=True)), reuse=[folder])
     ledger.write(there, entries)
     for (stage, _), entry in entries.items():
         if not entry.made and stage in LATER:

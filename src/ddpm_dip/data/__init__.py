@@ -2,7 +2,10 @@
 
     load(options) -> Loaded     reads and prepares it
     check(options)              optional: raises UserError for what is wrong in the options, without reading an image
-    LABELLED = False            where its images have no labels, which the study reads without importing the file
+    LABELLED = False            where its images have no labels
+    labelled(options)           instead, where that depends on the options: whether they have
+    count(options) -> int       optional: how many images there are to hold some out of, seen without reading one; None
+                                where that shows only when they are read
 
 In a name, '-' and '_' are the same. A file that defines or imports no `load` is no data set, but serves those that are.
 Nothing here imports torch before it is needed, so that a workflow can check its settings fast.
@@ -117,9 +120,9 @@ def _problem(loaded: object, options: Options) -> str | None:
     ):
         right = f"(N, {options.channels}, {size or 'H'}, {size or 'W'}) uint8"
         return f"images {images.shape} {images.dtype}; they must be {right}"
-    count = len(images) if has_labels(options.dataset) else 0
+    count = len(images) if has_labels(options) else 0
     if labels.shape != (count,) or labels.dtype != np.int64:
-        right = f"({count},) int64" + (", or (0,) where the file says LABELLED = False" if count else "")
+        right = f"({count},) int64" + (", or (0,) where the file says that there are none" if count else "")
         return f"labels {labels.shape} {labels.dtype}; they must be {right}"
     if loaded.is_test is not None:
         is_test = np.asarray(loaded.is_test)
@@ -180,9 +183,22 @@ def listing(root: Path | str | None, sha256: str | None = None) -> str | None:
     return hashlib.sha256(repr(sizes).encode()).hexdigest()
 
 
-def has_labels(dataset: str) -> bool:
-    """Whether a data set comes with labels. It does unless its file says `LABELLED = False`."""
-    return getattr(_module(dataset), "LABELLED", True)
+def has_labels(options: Options) -> bool:
+    """Whether a data set comes with labels. It does unless its file says `LABELLED = False`, or otherwise.
+
+    Raises UserError as `check` does.
+    """
+    module = _module(options.dataset)
+    return module.labelled(options) if hasattr(module, "labelled") else getattr(module, "LABELLED", True)
+
+
+def count(options: Options) -> int | None:
+    """How many images there are to hold some out of; None where that shows only when they are read.
+
+    Of a set whose own train and test files are both loaded, these are the test images.
+    """
+    module = _module(options.dataset)
+    return module.count(options) if hasattr(module, "count") else None
 
 
 def check_root(options: Options) -> Path:

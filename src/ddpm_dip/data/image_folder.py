@@ -1,6 +1,8 @@
-"""Any folder of images, sub-folders included, without labels. An archive file, or the address of one, will do, too.
+"""Any folder of images, sub-folders included. An archive file, or the address of one, will do, too.
 
-Of each image the middle square is taken, resized, and turned to grey or RGB.
+Labels are by sub-folder, as torchvision's ImageFolder has them: where all images lie in two or more folders directly
+below the root, each of these is a class, numbered by name. Else, and in an archive, there are none. Of each image the
+middle square is taken, resized, and turned to grey or RGB.
 """
 
 import os
@@ -17,7 +19,6 @@ from . import ARCHIVES, CHANNELS, Loaded, Options, archives, is_packed, prepare
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LABELLED = False
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"}
 
 
@@ -35,6 +36,31 @@ def image_files(root: Path) -> Iterator[Path]:
             path = Path(folder, name)
             if path.suffix.lower() in SUFFIXES and not name.startswith("."):
                 yield path
+
+
+def classes(root: Path) -> list[str]:
+    """The names of the folders directly below `root` that are classes, sorted; [] where the images have no labels."""
+    found = set()
+    for path in image_files(root):
+        folder, *rest = path.relative_to(root).parts
+        if not rest:
+            return []
+        found.add(folder)
+    return sorted(found) if len(found) > 1 else []
+
+
+def labelled(options: Options) -> bool:
+    """Whether the images have labels. What is in an archive is not looked at, and has none."""
+    if options.root is None or is_packed(options.root):
+        return False
+    return bool(classes(Path(options.root).expanduser()))
+
+
+def count(options: Options) -> int | None:
+    """How many images there are; None of an archive."""
+    if options.root is None or is_packed(options.root):
+        return None
+    return sum(1 for _ in image_files(Path(options.root).expanduser()))
 
 
 def check(options: Options) -> None:
@@ -69,8 +95,10 @@ def load(options: Options) -> Loaded:
     Raises UserError naming a file that cannot be read, and as `archives.fetch` does.
     """
     if not is_packed(options.root):
-        paths = sorted(image_files(Path(options.root).expanduser()))
-        return Loaded(read(paths, options), np.empty(0, np.int64), None, paths)
+        root = Path(options.root).expanduser()
+        paths, names = sorted(image_files(root)), classes(root)
+        labels = [names.index(path.relative_to(root).parts[0]) for path in paths] if names else []
+        return Loaded(read(paths, options), np.array(labels, np.int64), None, paths)
     archive, folder = archives.fetch(options)
     check_images(folder, options)
     try:

@@ -95,6 +95,16 @@ def train_classifier(
     return net.eval(), losses
 
 
+def rotated(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Images (N, C, S, S) turned by no, one, two and three quarters: (4N, C, S, S), and how many quarters, (4N,).
+
+    To tell these apart takes to know what is in an image, and no labels (Gidaris, Singh and Komodakis 2018,
+    "Unsupervised representation learning by predicting image rotations").
+    """
+    turned = [torch.rot90(images, quarters, (2, 3)) for quarters in range(4)]
+    return torch.cat(turned), torch.arange(4).repeat_interleave(len(images))
+
+
 def load_classifier(path: Path | str) -> Classifier:
     """A trained classifier, in eval mode, from a .safetensors file; its header has image_shape and classes.
 

@@ -40,7 +40,7 @@ class FeatureNet(NamedTuple):
 
 
 def classifier(path: Path, device: str) -> FeatureFunction:
-    """The features of a classifier that the stage train_classifier wrote."""
+    """The features of a classifier, of labels or of rotations, that the stage train_classifier wrote."""
     import torch
 
     from .classifier import classifier_features, load_classifier
@@ -82,11 +82,14 @@ def inception_status(path: Path) -> dict[str, str | None]:
     raise UserError(f"{path}: not what fetch_inception writes; right is its .json file, with the weights beside it")
 
 
+WITHOUT_LABELS = "the data set has labels, and so a classifier instead"
 FEATURE_NETS = {
     "classifier": FeatureNet(classifier, to_uint8, "no classifier was given", needs_labels=True, classes=classes),
     "classifier-2": FeatureNet(
         classifier, to_uint8, "no second classifier was given", needs_labels=True, classes=classes
     ),
+    "rotation": FeatureNet(classifier, to_uint8, WITHOUT_LABELS),
+    "rotation-2": FeatureNet(classifier, to_uint8, WITHOUT_LABELS),
     "inception": FeatureNet(
         inception,
         to_rgb_uint8,

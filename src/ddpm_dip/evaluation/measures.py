@@ -9,10 +9,14 @@ MEASURES: dict[str, bool] = {
     name: metric.lower_is_better for name, metric in METRICS.items() if metric.lower_is_better is not None
 }
 MEASURES |= OF_NOISE | OF_TIMING | OF_INTERPOLATION
+OF_LABELS = {name for name, metric in METRICS.items() if (metric.feature_net or "").startswith("classifier")}
 BIASED = ("fid_inception",)  # by the number of images, and by what they are: no verdict rests on these
 # a distance -> what has to point the same way, by the names in the columns agrees_*
 CONFIRMED_BY = {
     "fd_classifier": {"energy": "energy_classifier", "classifier_2": "fd_classifier_2"},
     "fd_classifier_2": {"energy": "energy_classifier", "classifier_2": "fd_classifier"},
     "energy_classifier": {"classifier_2": "fd_classifier_2"},
+    "fd_rotation": {"energy": "energy_rotation", "classifier_2": "fd_rotation_2"},
+    "fd_rotation_2": {"energy": "energy_rotation", "classifier_2": "fd_rotation"},
+    "energy_rotation": {"classifier_2": "fd_rotation_2"},
 }

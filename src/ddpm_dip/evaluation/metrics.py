@@ -204,6 +204,24 @@ METRICS: dict[str, Metric] = {
     ),
 }
 
+# the same of images without labels, on the features of a net that tells by how many quarters an image is turned
+OF_ROTATIONS = {
+    "fd_classifier": "fd_rotation",
+    "fd_classifier_se": "fd_rotation_se",
+    "energy_classifier": "energy_rotation",
+    "fd_classifier_2": "fd_rotation_2",
+    "precision": "precision_rotation",
+    "recall": "recall_rotation",
+    "coverage": "coverage_rotation",
+}
+for _name, _other in OF_ROTATIONS.items():
+    _metric = METRICS[_name]
+    METRICS[_other] = _metric._replace(
+        meaning=f"as {_name}, of images without labels: in the features of a net that tells rotations",
+        needs=tuple(OF_ROTATIONS.get(need, need) for need in _metric.needs),
+        feature_net=_metric.feature_net.replace("classifier", "rotation"),
+    )
+
 
 def frechet_metrics() -> dict[str, str]:
     """Feature net -> the Frechet distance on it, which has a floor: the same of real images against real ones."""

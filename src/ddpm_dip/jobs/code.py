@@ -100,6 +100,16 @@ def normal_form(path: Path) -> str:
 
 
 @cache
+def source(names: tuple[str, ...]) -> str:
+    """Hex digest of the bytes of modules and files, by the names that `digests` gives them, in any order."""
+    paths = {name: PACKAGE / name if (PACKAGE / name).is_file() else module_file(name) for name in sorted(names)}
+    whole = hashlib.sha256()
+    for name, path in paths.items():
+        whole.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest() if path else 'gone'}\n".encode())
+    return whole.hexdigest()[:16]
+
+
+@cache
 def digest_of(name: str) -> str:
     """Hex digest of one module of the package (dotted name), or, where a file of that name is there, of its bytes."""
     if (PACKAGE / name).is_file():

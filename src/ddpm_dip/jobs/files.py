@@ -16,6 +16,8 @@ import numpy as np
 from .errors import UserError
 
 TEMPORARY = ".tmp-"
+LOCK = ".lock"
+WITHOUT_LOCKS = "DDPM_DIP_WITHOUT_LOCKS"
 ADVICE = "; if a run made it, delete it and run again"  # never of a file that may be the user's own
 DIGEST = "sha256"  # in a .safetensors file's header
 
@@ -71,12 +73,12 @@ def remove_leftovers(folder: Path | str, older_than: float = 600) -> None:
 def lock(folder: Path | str, wait: bool = False) -> int | None:
     """An exclusive lock on a folder, made where it is missing: held as long as this process lives, however it ends.
 
-    Returns the folder's open descriptor, which holds the lock, or None where another process has it. Raises UserError
-    where the folder cannot be made.
+    Returns the open descriptor that holds the lock, or None where another process has it. Raises UserError where the
+    folder cannot be made, or its file system has no locks; with WITHOUT_LOCKS set, that one locks nothing.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = lock_file(Path(folder))
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
     try:
@@ -84,7 +86,22 @@ def lock(folder: Path | str, wait: bool = False) -> int | None:
     except BlockingIOError:
         os.close(descriptor)
         return None
+    except OSError as error:
+        if not os.environ.get(WITHOUT_LOCKS):
+            raise UserError(
+                f"{folder}: this file system has no locks (flock: {error.strerror or error}), so a second run of "
+                f"this study would go unnoticed. Put results elsewhere (--directory), or, where you start one run a "
+                f"study at a time, set {WITHOUT_LOCKS}=1"
+            ) from error
     return descriptor
+
+
+def lock_file(folder: Path) -> int:
+    """The descriptor to lock for a folder: of a file, as NFS locks none that is not open for writing."""
+    try:
+        return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:  # a read-only file system: nobody writes there
+        return os.open(folder, os.O_RDONLY)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -3,7 +3,8 @@
 The file lies at `<study>/jobs/<stage>/<name>.json`, and names every other path relative to `<study>`. It holds all
 that its stage needs: `settings`, `inputs` (role -> path, list of paths, or mapping of names to paths), `outputs` (role
 -> path), and, from a workflow, `code` (module -> digest) and `from` (input -> digest of the job that makes it). `hints`
-may speed a run up and must not shape its result, so they are no part of the job's identity.
+may speed a run up and must not shape its result, so they are no part of the job's identity; one is `source`, the digest
+of the bytes of its code.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
-from . import code, errors, files
+from . import code, devices, errors, files
 from .errors import UserError
 
 FOLDER = "jobs"
@@ -27,6 +28,7 @@ VERSIONED = (
     "torchvision",
     "numpy",
     "scipy",
+    "diffusers",
     "openvino",
     "llvmlite",
     "pytorch-fid",
@@ -119,7 +121,10 @@ class Job:
         self.settings.path = self.path
         self.hints: dict = self.content.get("hints", {})
         self.read: dict[str, str] = {}  # path -> sha256, of each input read
-        for module, digest in self.content.get("code", {}).items():
+        planned = self.content.get("code", {})
+        # the same bytes are the same code, although another Python may write their syntax tree otherwise
+        same = planned and code.source(tuple(planned)) == self.hints.get("source")
+        for module, digest in () if same else planned.items():
             if code.digest_of(module) != digest:
                 raise UserError(f"{self.path}: {module} changed after this job was planned; run again")
 
@@ -198,5 +203,9 @@ def main(stage: ModuleType) -> None:
         "job", metavar="JOB.json", help=f"the job's file: results/STUDY/jobs/{name}/NAME.json, as a run writes it"
     )
     parser.add_argument("--threads", type=errors.at_least(1), default=1, metavar="N", help="CPU threads (default 1)")
+    parser.add_argument(
+        "--gpu", type=errors.at_least(0), default=0, metavar="N", help="1: take a GPU that no other job has (default 0)"
+    )
     arguments = parser.parse_args(sys.argv[1:])
+    _ = devices.take() if arguments.gpu else None  # as long as this process lives
     errors.run(lambda: stage.run(Job(arguments.job, name, arguments.threads)))

@@ -83,7 +83,8 @@ def entries(folder: Path, plan: list[Planned], reuse: list[Path] = ()) -> dict[t
                 is_made = True
                 break
         why = () if is_made else reasons(folder, planned, content, stale)
-        found[planned.stage, planned.name] = Entry(planned, content | {"hints": planned.hints}, is_made, why)
+        hints = planned.hints | {"source": code.source(tuple(content["code"]))}
+        found[planned.stage, planned.name] = Entry(planned, content | {"hints": hints}, is_made, why)
         digests |= dict.fromkeys(planned.outputs.values(), digest(content))
         made |= dict.fromkeys(planned.outputs.values(), is_made)
     return found
@@ -178,9 +179,10 @@ def write(folder: Path, found: dict[tuple[str, str], Entry]) -> None:
 
 
 def differ(folder: Path, found: dict[tuple[str, str], Entry]) -> bool:
-    """Whether a job file that is there says something else than the ledger."""
+    """Whether a job file that is there is of another job than the ledger's."""
     for entry in found.values():
         with contextlib.suppress(OSError, ValueError):
-            if json.loads((folder / entry.planned.file).read_text(encoding="utf-8")) != entry.content:
+            there = json.loads((folder / entry.planned.file).read_text(encoding="utf-8"))
+            if job.identity(there) != job.identity(entry.content):
                 return True
     return False

@@ -65,19 +65,21 @@ def run_there(path: str, stage: str) -> int | None:
         return int(answers.readline() or 1)
 
 
-def start() -> None:
-    """Start a process that answers until this one has ended, for the scripts that this one starts."""
+def start(more: tuple[str, ...] = ()) -> None:
+    """Start a process that answers until this one has ended, for the scripts that this one starts.
+
+    more: modules that it is to import besides.
+    """
     path = Path(tempfile.mkdtemp(prefix="ddpm-dip-")) / "ready"
     source = Path(__file__).resolve().parents[2]
-    code = (
-        f"import sys; sys.path.insert(0, {str(source)!r}); from ddpm_dip.jobs import ready; ready.serve({str(path)!r})"
-    )
+    code = f"import sys; sys.path.insert(0, {str(source)!r}); from ddpm_dip.jobs import ready; "
+    code += f"ready.serve({str(path)!r}, {more!r})"
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # threads do not survive a fork
     subprocess.Popen([sys.executable, "-c", code], env=os.environ | one_thread, stdin=subprocess.DEVNULL)
     os.environ[VARIABLE] = str(path)
 
 
-def serve(path: str) -> None:
+def serve(path: str, more: tuple[str, ...] = ()) -> None:
     """Answer at a socket until the process that started this one has ended."""
     parent = os.getppid()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -85,7 +87,7 @@ def serve(path: str) -> None:
     here = socket.socket(socket.AF_UNIX)
     here.bind(path)
     here.listen(64)  # scripts may come while this is still importing
-    for name in IMPORTS:
+    for name in (*IMPORTS, *more):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     copies: dict[int, socket.socket] = {}

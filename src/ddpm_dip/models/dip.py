@@ -11,7 +11,7 @@ from torch import Tensor, nn
 DOWN = (8, 16, 32)
 UP = (8, 16, 32)
 SKIP = (0, 4, 4)
-SIZE = 32
+SIZE = 32  # as published; any that is divisible by 8, from 16 up, works
 
 
 def conv(channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -50,7 +50,7 @@ class Scale(nn.Module):
 
 
 def build_dip(image_channels: int = 1, batch_statistics: bool = False) -> nn.Module:
-    """The DIP net: (N, image_channels, 32, 32) to the same shape, with pixels in [0, 1].
+    """The DIP net: (N, image_channels, S, S) to the same shape, with pixels in [0, 1]. S is 32 as published.
 
     batch_statistics=True normalises over the whole batch, which only study A's training with DIP does. Weights have the
     same names and meaning in both forms. The initialisation draws from torch's global generator.

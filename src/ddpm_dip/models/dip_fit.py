@@ -25,7 +25,7 @@ MANY = 16  # images a step, where many are fitted
 
 
 class DipFit(NamedTuple):
-    """A fitted net, its curve, and three images (1, C, 32, 32) in [0, 1].
+    """A fitted net, its curve, and three images (1, C, S, S) in [0, 1], S being the net's size.
 
     curve: rows of iteration, loss, three PSNRs in dB (to the noisy image, to the clean one, of the smoothed output to
     the clean one), and whether the iteration went back to kept parameters. output: the net's, without perturbation.
@@ -43,9 +43,9 @@ def psnr(a: Tensor, b: Tensor) -> float:
     return float(-10 * torch.log10(F.mse_loss(a, b)))
 
 
-def at_own_size(image: np.ndarray) -> Tensor:
-    """An image (C, h, w) uint8 at the net's size, (1, C, 32, 32) in [0, 1]: bilinear, on 8-bit values."""
-    channels = [np.asarray(Image.fromarray(c).resize((SIZE, SIZE), Image.Resampling.BILINEAR)) for c in image]
+def at_own_size(image: np.ndarray, size: int) -> Tensor:
+    """An image (C, h, w) uint8 at the net's size, (1, C, size, size) in [0, 1]: bilinear, on 8-bit values."""
+    channels = [np.asarray(Image.fromarray(c).resize((size, size), Image.Resampling.BILINEAR)) for c in image]
     return torch.from_numpy(np.stack(channels)).float()[None] / 255
 
 
@@ -58,15 +58,15 @@ def check(loss: Tensor, iteration: int) -> None:
         )
 
 
-def fit_dip(image: np.ndarray, iterations: int, seed: int) -> DipFit:
-    """Fit a fresh DIP net to `image` (C, h, w) uint8, which is resized to 32x32 and gets noise added.
+def fit_dip(image: np.ndarray, iterations: int, seed: int, size: int = SIZE) -> DipFit:
+    """Fit a fresh DIP net to `image` (C, h, w) uint8, which is resized to the net's size and gets noise added.
 
     The resizing is bilinear, on 8-bit values. Where the PSNR to the noisy image drops by more than 5 dB, the last kept
     parameters come back. As in the original, Adam then still steps with the gradient of the bad iteration, and the
     counter that backtracking goes by stands still. Raises UserError with iteration and learning rate where the loss is
     not finite.
     """
-    clean = at_own_size(image)
+    clean = at_own_size(image, size)
     generator = torch.Generator().manual_seed(seed)
     noisy = (clean + NOISE_SIGMA * torch.randn(clean.shape, generator=generator)).clamp(0, 1)
     net_input = INPUT_SCALE * torch.rand(clean.shape, generator=generator)
@@ -102,7 +102,7 @@ def fit_dip(image: np.ndarray, iterations: int, seed: int) -> DipFit:
     return DipFit(net, curve, clean, noisy, output)
 
 
-def fit_many(images: np.ndarray, iterations: int, seed: int) -> DipFit:
+def fit_many(images: np.ndarray, iterations: int, seed: int, size: int = SIZE) -> DipFit:
     """Fit a fresh DIP net to many images (N, C, h, w) uint8 as a denoiser, so that it knows no single one by heart.
 
     Each iteration draws MANY images with replacement, resized as in `fit_dip`, and adds N(0, NOISE_SIGMA^2); the net
@@ -117,7 +117,7 @@ def fit_many(images: np.ndarray, iterations: int, seed: int) -> DipFit:
     curve = []
     for iteration in range(iterations):
         chosen = torch.randint(len(images), (MANY,), generator=generator)
-        clean = torch.cat([at_own_size(images[index]) for index in chosen])
+        clean = torch.cat([at_own_size(images[index], size) for index in chosen])
         noisy = clean + NOISE_SIGMA * torch.randn(clean.shape, generator=generator)
         output = net(noisy)
         loss = F.mse_loss(output, clean)
@@ -127,7 +127,7 @@ def fit_many(images: np.ndarray, iterations: int, seed: int) -> DipFit:
         optimizer.step()
         detached = output.detach()
         curve.append((iteration, loss.item(), psnr(detached, noisy), psnr(detached, clean), float("nan"), False))
-    clean = at_own_size(images[0])
+    clean = at_own_size(images[0], size)
     noisy = clean + NOISE_SIGMA * torch.randn(clean.shape, generator=generator)
     with torch.no_grad():
         return DipFit(net, curve, clean, noisy, net(noisy))

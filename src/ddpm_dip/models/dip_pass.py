@@ -1,4 +1,4 @@
-"""Passing images through a Deep Image Prior net, which works at 32x32 whatever their own size is."""
+"""Passing images through a Deep Image Prior net, which works at a size of its own, whatever theirs is."""
 
 from collections.abc import Callable
 
@@ -15,9 +15,9 @@ def resize(x: Tensor, size: int) -> Tensor:
     return F.interpolate(x, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
-def dip_pass(dip: Callable[[Tensor], Tensor], x: Tensor, passes: int, size: int) -> Tensor:
-    """Resize x (N, C, h, w) to 32x32, send it through `dip` `passes` times, resize the output to `size`."""
-    x = resize(x, SIZE)
+def dip_pass(dip: Callable[[Tensor], Tensor], x: Tensor, passes: int, size: int, own: int = SIZE) -> Tensor:
+    """Resize x (N, C, h, w) to the `own` size of `dip`, send it through `passes` times, resize the output to `size`."""
+    x = resize(x, own)
     for _ in range(passes):
         x = dip(x)
     return resize(x, size)

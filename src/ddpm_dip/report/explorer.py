@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from ..evaluation.metrics import METRICS
-from ..study.axes import AXES, MOST_STEPS, Cell
+from ..study.axes import AXES, Cell
 from . import claims as told
 from . import labels, tables
 
@@ -17,12 +17,16 @@ SHOWN = [*METRICS, "seconds"]
 
 
 def data(
-    found: Mapping[str, pd.DataFrame], sprites: Mapping[str, dict], charts: list[dict], contrasts: Sequence[Mapping]
+    found: Mapping[str, pd.DataFrame],
+    sprites: Mapping[str, dict],
+    charts: list[dict],
+    contrasts: Sequence[Mapping],
+    timesteps: Mapping[str, int],
 ) -> dict:
     """found: the tables by name, cells as `tables.with_floors` returns it. charts: {title, spec} of each, in order.
 
     sprites: by the cells' paths, as many films as the page has room for. contrasts: claim, model and strata, pairs of
-    lists of paths.
+    lists of paths. timesteps: how many each model has in all.
     """
     rows = tables.rows_of(tables.with_paths(found["cells"]))
     by_path: dict[str, dict[str, dict]] = {}
@@ -40,7 +44,7 @@ def data(
             "values": {
                 display: [number(row.get(metric)) for metric in SHOWN] for display, row in by_path[path].items()
             },
-            "reference": reference(point, points, places),
+            "reference": reference(point, points, places, timesteps.get(point["model"])),
             "standing": standing.get(key(point), ""),
         }
         for path, point in points.items()
@@ -79,11 +83,13 @@ def number(value: object) -> float | None:
     return float(f"{value:.5g}")
 
 
-def reference(point: Mapping, points: Mapping[str, Mapping], places: Mapping[str, int]) -> int | None:
+def reference(
+    point: Mapping, points: Mapping[str, Mapping], places: Mapping[str, int], timesteps: int | None
+) -> int | None:
     """The whole ancestral chain from noise of the same net, clipped as the cell is where there is one; or None."""
     if point["steps"] is None:
         return None
-    whole = {"start": "noise", "passes": None, "sampler": "ancestral", "steps": MOST_STEPS, "nfe": MOST_STEPS}
+    whole = {"start": "noise", "passes": None, "sampler": "ancestral", "steps": timesteps, "nfe": timesteps}
     for clip in (point["clip_x0"], not point["clip_x0"]):
         cell = Cell(**{axis: point[axis] for axis in AXES} | whole | {"clip_x0": clip})
         if cell.path in points:

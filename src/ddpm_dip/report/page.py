@@ -67,7 +67,7 @@ def page(
     bodies = [environment.get_template(part.template).render(key=part.key, **part.context) for _, part in parts]
     own = "".join((TEMPLATES / f"page/{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     scripts = [script.replace("</script", "<\\/script") for script in (vega, own) if script]
-    known = explorer.data(found, sprites.within(pictures or {}, 0), charts, study.contrasts)
+    known = explorer.data(found, sprites.within(pictures or {}, 0), charts, study.contrasts, study.timesteps)
     parts_of_page = dict(
         style=(TEMPLATES / "page/page.css").read_text(encoding="utf-8"),
         scripts=[(script, digest(script)) for script in scripts],
@@ -91,7 +91,7 @@ def page(
         else "",
         forest=groups(report, "claims"),
         respaced=any(row["nfe"] != row["steps"] for row in tables.rows_of(cells)),
-        labelled=tables.distance(cells) == "fd_classifier",
+        distance=tables.distance(cells),
         fid=fid_note(cells, report.reasons),
     )
 

@@ -91,11 +91,6 @@ def showing(study, kind: str) -> Iterator[tuple[object, dict]]:
             yield part, part.show[kind]
 
 
-def has_distance(study) -> bool:
-    """Whether any distance to real images can be measured: without labels, there is the FID alone."""
-    return study.labelled or study.config["metrics"]["fid_inception"] is not False
-
-
 def uses(study, family: str) -> bool:
     """Whether a model of the family is sampled or interpolated."""
     models = [*(cell.model for cell in study.cells), *(names["model"] for names in study.interpolations.values())]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..evaluation.metrics import OF_ROTATIONS
 from . import claims as told
 from . import labels, published, tables
 from .labels import compact
@@ -19,12 +20,13 @@ class Study(NamedTuple):
     """What the page says of the study: its settings, and its experiments by name.
 
     experiments: name -> title, cells (the paths of its cells) and show (kind of figure -> role -> axes); contrasts:
-    claim, model and strata, pairs of lists of cells' paths.
+    claim, model and strata, pairs of lists of cells' paths; timesteps: how many each model with a chain has in all.
     """
 
     config: dict
     experiments: dict[str, dict]
     contrasts: list[dict] = []
+    timesteps: dict[str, int] = {}
 
 
 class Report(NamedTuple):
@@ -67,7 +69,7 @@ class Section(NamedTuple):
 
 def sections(report: Report) -> list[Section]:
     """The sections of a page, in order: what the models draw, the experiments, and what else there is."""
-    shared = {"labelled": tables.distance(report.tables["cells"]) == "fd_classifier"}
+    shared = {"distance": tables.distance(report.tables["cells"])}
     found = []
     for kind in KINDS:
         if kind is EXPERIMENTS:
@@ -381,9 +383,11 @@ def has_published_net(report: Report) -> bool:
 
 
 def cells(report: Report) -> dict:
-    """Every row of cells.csv, with its cell's path."""
+    """Every row of cells.csv, with its cell's path; without those of images without labels where none was taken."""
     rows, table = [], tables.with_paths(report.tables["cells"])
-    for record in table[tables.CELL_COLUMNS].to_dict("records"):
+    empty = {name for name in OF_ROTATIONS.values() if table[name].isna().all()}
+    columns = [name for name in tables.CELL_COLUMNS if name not in empty]
+    for record in table[columns].to_dict("records"):
         row = []
         for column, value in record.items():
             if column in tables.METRICS:
@@ -393,7 +397,7 @@ def cells(report: Report) -> dict:
             else:
                 row.append("–" if value is None else str(value))
         rows.append(row)
-    return {"all_cells": {"head": tables.CELL_COLUMNS, "rows": rows, "paths": list(table["path"])}}
+    return {"all_cells": {"head": columns, "rows": rows, "paths": list(table["path"])}}
 
 
 def settings(report: Report) -> dict:

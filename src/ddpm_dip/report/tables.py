@@ -21,7 +21,8 @@ PSEUDO_COLUMNS = [*AXES, "display", "metric", "features", "block", "value"]
 NOISE_COLUMNS = [*AXES, "t", "noise_mad"]
 FLOOR_COLUMNS = ["features", "display", "n", "n_reference", "floor", "floor_se"]
 DISTANCES = {name: net for net, name in frechet_metrics().items()}  # what has a floor -> its feature net
-JUDGED_BY = ["fd_classifier", "fid_inception"]  # the first of these that was computed is the one to judge by
+# the first of these that was computed is the one to judge by
+JUDGED_BY = ["fd_classifier", "fd_rotation", "fid_inception"]
 INTERPOLATION_KEYS = ["model", "replicate", "epochs", "weights", "sampler", "steps", "clip_x0", "noise", "path"]
 INTERPOLATION_ORDER = ["display", "space", "pair"]
 SMOOTHNESS = ["path_length", "end_to_end", "path_ratio", "largest_share"]
@@ -40,7 +41,7 @@ DIFFERENCE_COLUMNS += ["note"]
 TIMING_COLUMNS = ["model", "what", "start", "passes", "sampler", "clip_x0", "steps", "batch", "round"]
 TIMING_COLUMNS += ["device", "backend", "seconds"]
 SAMPLING_BATCH = 64  # images that the stage `sample` draws at once
-START_KEYS = ["start", "passes", "replicate", "steps"]
+START_KEYS = ["start", "passes", "replicate", "steps", "schedule"]
 COLUMNS = {
     "starts": [*START_KEYS, "n", "mean_error", "variance_ratio", "spectrum_ratio", "gaussian_kl"]
     + ["gaussian_kl_floor", "axes"],
@@ -60,7 +61,7 @@ COLUMNS = {
 TEXT = [name for name, axis in AXES.items() if axis.schema.get("type") not in ("integer", "boolean")]
 TEXT += ["claim", "statement", "contrast", "metric", "scope", "verdict", "note", "arm", "axis", "point", "point_low"]
 TEXT += ["point_high", "trail", "against", "word"]
-TEXT += ["noise", "path", "display", "space", "features", "what", "device", "backend"]
+TEXT += ["schedule", "noise", "path", "display", "space", "features", "what", "device", "backend"]
 
 
 # ---------------------------------------------------------------- made
@@ -300,7 +301,7 @@ def rows_of(table: pd.DataFrame, paths: Iterable[str] | None = None) -> list[dic
 
 
 def distance(table: pd.DataFrame) -> str:
-    """The distance to judge by: the classifier's, or the FID where that was not computed."""
+    """The distance to judge by: the classifier's; without labels that of rotations; the FID where neither is there."""
     return next((metric for metric in JUDGED_BY if table[metric].notna().any()), JUDGED_BY[-1])
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ..jobs.errors import UserError
-from ..models.schedule import Schedule, linear_schedule
+from ..models.schedule import Schedule, predicted_x_0
 from . import backends
 
-Net = Callable[[Tensor, Tensor], Tensor]  # (x (N, C, H, W), t (1,) int64, of all N) -> predicted noise (N, C, H, W)
+Net = Callable[[Tensor, Tensor], Tensor]  # (x (N, C, H, W), t (1,) int64, of all N) -> its prediction (N, C, H, W)
 Callback = Callable[[int, Tensor], None]  # (t, the state x at t, before its step)
 
 
@@ -36,26 +36,34 @@ def run(
     """The chain of a sampler's module, with the arguments that `samplers.run` describes."""
     check(timesteps, schedule)
     columns = sampler.coefficients(timesteps, schedule)
-    x_0 = torch.zeros_like(x) if sampler.HAS_MEMORY else None
-    for t, row in zip(timesteps, torch.stack(columns, dim=1).tolist(), strict=True):
+    x_0_before = torch.zeros_like(x) if sampler.HAS_MEMORY else None
+    shares = shares_of(timesteps, schedule).tolist()
+    for t, share, row in zip(timesteps, shares, torch.stack(columns, dim=1).tolist(), strict=True):
         callback(t, x)
-        predicted_noise = net(x, torch.tensor([t]))
+        x_0 = predicted_x_0(net(x, torch.tensor([t])), x, *share, schedule.prediction_type)
+        if clip_x0:
+            x_0 = x_0.clamp(-1, 1)
         added = noise(t) if sampler.ADDS_NOISE and t != timesteps[-1] else None
-        result = sampler.step(x, predicted_noise, x_0, added, type(columns)(*row), clip_x0)
+        result = sampler.step(x, x_0, x_0_before, added, type(columns)(*row))
         if t == timesteps[0]:
             check_result(sampler, result, x)
-        x, x_0 = result
+        x, x_0_before = result, x_0 if sampler.HAS_MEMORY else None
     return x
 
 
+def shares_of(timesteps: Sequence[int], schedule: Schedule) -> Tensor:
+    """sqrt(alphas_cumprod) and sqrt(1 - alphas_cumprod) at each of the timesteps: (len(timesteps), 2) float64."""
+    here = schedule.alphas_cumprod[torch.tensor(timesteps, dtype=torch.int64)]
+    return torch.stack([here.sqrt(), (1 - here).sqrt()], dim=1)
+
+
 def check_result(sampler: ModuleType, result: object, x: Tensor) -> None:
-    """Raises UserError, naming the sampler's file, where a step's result is not (x, x_0 or None), x as it was."""
-    right = isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Tensor)
-    if not right or result[0].shape != x.shape or result[0].dtype != x.dtype:
-        found = f"{tuple(result[0].shape)} {result[0].dtype}" if right else type(result).__name__
+    """Raises UserError, naming the sampler's file, where a step's result is not x as it was."""
+    if not isinstance(result, Tensor) or result.shape != x.shape or result.dtype != x.dtype:
+        found = f"{tuple(result.shape)} {result.dtype}" if isinstance(result, Tensor) else type(result).__name__
         raise UserError(
-            f"{sampler.__file__}: step must return the next x, {tuple(x.shape)} {x.dtype} as it was, and x_0 or None; "
-            f"this one returned {found}"
+            f"{sampler.__file__}: step must return the next x, {tuple(x.shape)} {x.dtype} as it was; this one returned "
+            f"{found}"
         )
 
 
@@ -74,18 +82,23 @@ class ReverseStep(nn.Module):
         super().__init__()
         check(timesteps, schedule)
         columns = sampler.coefficients(timesteps, schedule)
-        table = torch.full((len(schedule.betas), len(columns)), torch.nan)
-        table[list(timesteps)] = torch.stack(columns, dim=1).float()
+        rows = torch.cat([shares_of(timesteps, schedule), torch.stack(columns, dim=1)], dim=1).float()
+        table = torch.full((len(schedule.betas), rows.shape[1]), torch.nan)
+        table[list(timesteps)] = rows
         self.register_buffer("table", table)
         self.net, self.clip_x0, self.row = net, clip_x0, type(columns)
+        self.prediction_type = schedule.prediction_type
         # not the sampler's module itself, which cannot be copied as a net is before it is captured
         self.step, self.adds_noise, self.has_memory = sampler.step, sampler.ADDS_NOISE, sampler.HAS_MEMORY
 
     def forward(self, state: Tensor, t: Tensor, *noise: Tensor) -> Tensor:
-        x, x_0 = state.chunk(2, dim=1) if self.has_memory else (state, None)
-        row, added = self.row(*self.table[t].unbind(1)), noise[0] if noise else None
-        x, x_0 = self.step(x, self.net(x, t).to(x), x_0, added, row, self.clip_x0)
-        return x if x_0 is None else torch.cat([x, x_0], dim=1)
+        x, x_0_before = state.chunk(2, dim=1) if self.has_memory else (state, None)
+        signal, left, *row = self.table[t].unbind(1)
+        x_0 = predicted_x_0(self.net(x, t).to(x), x, signal, left, self.prediction_type)
+        if self.clip_x0:
+            x_0 = x_0.clamp(-1, 1)
+        x = self.step(x, x_0, x_0_before, noise[0] if noise else None, self.row(*row))
+        return torch.cat([x, x_0], dim=1) if self.has_memory else x
 
     def example(self, shape: tuple[int, int, int, int]) -> tuple[Tensor, ...]:
         """Inputs of this step for images of `shape` (N, C, H, W), all zeros."""
@@ -126,6 +139,7 @@ def prepare(
     net: nn.Module,
     sampler: ModuleType,
     timesteps: Sequence[int],
+    schedule: Schedule,
     *,
     clip_x0: bool,
     backend: str,
@@ -135,15 +149,15 @@ def prepare(
 ) -> Callable[..., Tensor]:
     """A trained net's chain, ready on `backend`: a function (x, noise, *, see, callback) -> raw x_0.
 
-    net: with its time tabulated; shape: (N, C, H, W) of the largest batch; sees_else: whether the chain will be run
-    with a `see`. Raises UserError where the backend cannot run, ValueError where timesteps do not decrease.
+    net: ready to sample, trained on `schedule`; shape: (N, C, H, W) of the largest batch; sees_else: whether the chain
+    will be run with a `see`. Raises UserError where the backend cannot run, ValueError where timesteps do not decrease.
 
     The function takes x, the state at timesteps[0], and returns x_0, both on the CPU. noise(t) is a function that
     `noise.ancestral_noise` returns; see(x) is what the net is shown in place of x; callback(t, x) is called with each
     state, where it is, before its step. On a GPU the whole step is one CUDA graph, but in a chain with a `see` the net
     alone is.
     """
-    schedule, on_device = linear_schedule(), backend in backends.CUDA and not sees_else
+    on_device = backend in backends.CUDA and not sees_else
     if on_device:
         module = ReverseStep(net, sampler, timesteps, schedule, clip_x0)
         step = backends.cuda_graph(module, module.example(shape), backends.CUDA[backend])

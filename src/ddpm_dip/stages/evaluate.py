@@ -33,7 +33,7 @@ from ..jobs.errors import UserError
 from ..jobs.job import Job
 from ..report import sprites
 
-__doc__ += "".join(f"  {name:<18}{metric.meaning}\n" for name, metric in METRICS.items())
+__doc__ += "".join(f"  {name:<20}{metric.meaning}\n" for name, metric in METRICS.items())
 
 
 def run(job: Job) -> None:

@@ -1,10 +1,11 @@
 """Fit a Deep Image Prior net to one training image plus noise, or to many as a denoiser.
 
-settings  iterations, replicate (the number of the image, and the seed), many (true: to many images; may be left out)
+settings  iterations, size (of the net's images, in pixels), replicate (the number of the image, and the seed), many
+          (true: to many images; may be left out)
 reads     data: the archive of prepare_data
 writes    weights: the fitted net
           curve: a table with a row for each iteration: loss, three PSNRs in dB, and whether it went back
-          pictures: the arrays clean, noisy and output, each (1, C, 32, 32) in [0, 1]
+          pictures: the arrays clean, noisy and output, each (1, C, size, size) in [0, 1]
 """
 
 import torch
@@ -18,7 +19,7 @@ CURVE = ("iteration", "loss", "psnr_noisy", "psnr_clean", "psnr_smoothed", "reve
 
 
 def run(job: Job) -> None:
-    iterations, replicate = job.settings["iterations"], job.settings["replicate"]
+    iterations, size, replicate = (job.settings[name] for name in ("iterations", "size", "replicate"))
     torch.set_num_threads(1)
     train = files.read_npz(job.input("data"))["train"]
     many = job.settings.get("many", False)
@@ -27,10 +28,13 @@ def run(job: Job) -> None:
             f"seeds.replicates: {replicate} is the number of the training image that the DIP net is fitted to, counted "
             f"from 0, but there are {len(train)} training images; it must be below that"
         )
-    fit = fit_many(train, iterations, replicate) if many else fit_dip(train[replicate], iterations, replicate)
+    fit = (
+        fit_many(train, iterations, replicate, size) if many else fit_dip(train[replicate], iterations, replicate, size)
+    )
     files.write_text(job.output("curve"), "".join(",".join(map(str, row)) + "\n" for row in [CURVE, *fit.curve]))
     files.write_npz(job.output("pictures"), clean=fit.clean.numpy(), noisy=fit.noisy.numpy(), output=fit.output.numpy())
-    header = {"network": "dip", "image_channels": len(fit.clean[0]), "iterations": iterations, "seed": replicate}
+    header = {"network": "dip", "image_channels": len(fit.clean[0]), "size": size}
+    header |= {"iterations": iterations, "seed": replicate}
     files.write_safetensors(job.output("weights"), fit.net.state_dict(), header)
     job.finish(work={"iterations": iterations})
     last = fit.curve[-1]

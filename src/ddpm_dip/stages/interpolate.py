@@ -1,12 +1,12 @@
 """Draw images along the path between two latents, for several pairs.
 
-Reads     weights: a U-Net's or a DCGAN's .safetensors.
+Reads     weights: those of a net with a chain, or of a DCGAN, .safetensors.
 Writes    images: an .npz with `images` (pairs, points, C, H, W) float32, raw, `fractions` (points,) from 0 to 1, and
           `names`, JSON of the settings.
-Settings  family (unet or dcgan), model, replicate (the seed of all noise), epochs, weights (their kind), sampler (null
+Settings  family, model, replicate (the seed of all noise), epochs, weights (their kind), sampler (null
           for a DCGAN), path (linear or spherical), noise (shared or independent for a sampler that adds noise, else
-          null), steps (the last so many timesteps for a sampler that adds noise, else so many of all 1000), clip_x0,
-          pairs, points (images a pair, both ends counted in), backend (a key of sampling.backends.BACKENDS, or
+          null), steps (the last so many timesteps for a sampler that adds noise, else so many of all timesteps),
+          clip_x0, pairs, points (images a pair, both ends counted in), backend (a key of sampling.backends.BACKENDS, or
           auto).
 
 Pair p joins the latents of samples 2p and 2p + 1. With shared noise all points of a pair have the noise of sample 2p at
@@ -22,9 +22,8 @@ from ..jobs import files
 from ..jobs.errors import UserError
 from ..jobs.job import Job
 from ..models.schedule import respaced_timesteps, truncated_timesteps
-from ..models.unet import TIMESTEPS
 from ..sampling import backend_choice, backends, chain, interpolation, samplers
-from ..sampling.generators import Weights, dcgan, unet
+from ..sampling.generators import Weights, dcgan, find
 from ..sampling.noise import ancestral_noise, keyed_noise
 
 PATHS = {"linear": interpolation.lerp, "spherical": interpolation.slerp}
@@ -78,12 +77,13 @@ def strips(job: Job, weights: Weights, latents: torch.Tensor, backend: str) -> t
     if noise not in (NOISE if module.ADDS_NOISE else (None,)):
         right = " or ".join(NOISE) if module.ADDS_NOISE else "null"
         raise UserError(f"{job.path}: settings.noise: {noise!r}; with the sampler {sampler} right is {right}")
-    if not 1 <= steps <= TIMESTEPS:
-        raise UserError(f"{job.path}: settings.steps: {steps}; right is a whole number from 1 to {TIMESTEPS}")
     shape = weights.image_shape
+    net, schedule = find(settings["family"]).ready(weights, settings["weights"], shape)
+    most = len(schedule.betas)
+    if not 1 <= steps <= most:
+        raise UserError(f"{job.path}: settings.steps: {steps}; right is a whole number from 1 to {most}")
     chain_of = chain.prepare(
-        unet.ready(weights, settings["weights"], shape), module,
-        truncated_timesteps(steps) if module.ADDS_NOISE else respaced_timesteps(steps),
+        net, module, truncated_timesteps(steps) if module.ADDS_NOISE else respaced_timesteps(steps, most), schedule,
         clip_x0=settings["clip_x0"], backend=backend, threads=job.threads, shape=(points, *shape),
     )  # fmt: skip
     device, images = "cuda" if backend in backends.CUDA else "cpu", []

@@ -5,7 +5,8 @@ real ones.
 
 Reads:
   data      the prepared data set, .npz
-  nets      the feature nets' files by name: classifier, classifier-2 (.safetensors, of train_classifier), inception
+  nets      the feature nets' files by name: classifier and classifier-2, or rotation and rotation-2
+            (.safetensors, of train_classifier), inception
             (.json, of fetch_inception); those that there are
 Writes:
   features  .npz: `halves` (2,), the sizes of A and B; <net>_<display>_<half>, float32, as classifier_minmax_a (N, 64)

@@ -36,7 +36,7 @@ def run(job: Job) -> None:
     records = {path: record for path, record in listed.items() if record is not None}
     parts = job.settings["experiments"]
     order = {name: parts[name] for name in job.settings.get("order", parts)}
-    study = report.Study(job.settings["config"], order, job.settings["contrasts"])
+    study = report.Study(job.settings["config"], order, job.settings["contrasts"], job.settings["timesteps"])
 
     vega = job.input("script").read_text(encoding="utf-8")
     files.write_text(job.output("page"), report.page(study, read, figures, records, reasons, pictures, vega))

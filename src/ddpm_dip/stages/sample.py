@@ -8,8 +8,9 @@ Writes    samples: an .npz with `samples` (n, C, H, W) float32, raw, and `cell`,
           float16, up to 40 states of the first 8 samples, at the timesteps `frame_timesteps`; -1 is the last image.
           `noise_path` and `noise_timesteps`, of the same states: the mean over all samples of the standard deviation of
           the noise in a state, as `evaluation.haar` estimates it. `starts` (n, C, H, W) float16: the chain's first
-          state of every sample.
-Settings  family, cell, n (the number of images), backend (a key of sampling.backends.BACKENDS, or auto).
+          state of every sample. `alpha_cumprod`, that of t = K - 1 on the net's schedule.
+Settings  family, cell, n (the number of images), backend (a key of sampling.backends.BACKENDS, or auto), dip_size (of
+          a DIP net that is not fitted, in pixels; may be left out).
 
 The noise is keyed by the cell's replicate and each image's number. Where the output is there, made by this very job but
 for a smaller n, its images are kept and the others are drawn. The hint `claims` (claim -> digest) is recorded with the
@@ -47,6 +48,7 @@ def run(job: Job) -> None:
         job.settings["family"],
         cell,
         **read_inputs(job, cell),
+        **({"dip_size": job.settings["dip_size"]} if "dip_size" in job.settings else {}),
         backend=backend_choice.resolve(job.settings["backend"] or "auto"),
         threads=job.threads,
         batch=min(BATCH, n - first),
@@ -54,6 +56,8 @@ def run(job: Job) -> None:
     arrays = draw(generator, range(first, n))
     if before:
         arrays = joined(before, arrays)
+    if generator.level is not None:
+        arrays["alpha_cumprod"] = np.array(generator.level)
     files.write_npz(job.output("samples"), **arrays, cell=np.array(json.dumps(cell)))
     nfe = len(generator.timesteps)
     job.finish(

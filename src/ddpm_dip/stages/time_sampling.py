@@ -7,8 +7,8 @@ Writes    timing: a .csv with a row a measurement and round: model, what, start,
           step    from the start's state to the image, divided by the evaluations: seconds per image and evaluation,
                   noise and what the net is shown instead of x_t counted in
           chain   from nothing to the image: seconds per image
-Settings  model (its name, for the table), starts, steps and chains (lists of cells, measured so), batches (a list of
-          batch sizes), backends (of each of these, keys of sampling.backends.BACKENDS), rounds.
+Settings  model (its name, for the table), family, starts, steps and chains (lists of cells, measured so), batches (a
+          list of batch sizes), backends (of each of these, keys of sampling.backends.BACKENDS), rounds.
 
 A round measures everything once, in turn, so that a slow moment of the machine meets all: rounds are the replicates of
 a comparison. A first round is not kept.
@@ -69,7 +69,12 @@ def run(job: Job) -> None:
             for cell in settings[cells]:
                 torch.set_num_threads(job.threads)
                 generator = generators.build(
-                    "unet", cell, **read_inputs(job, cell), backend=backend, threads=job.threads, batch=batch
+                    settings["family"],
+                    cell,
+                    **read_inputs(job, cell),
+                    backend=backend,
+                    threads=job.threads,
+                    batch=batch,
                 )
                 row = {"model": settings["model"], "what": what} | {axis: cell[axis] for axis in SAID[what]} | shared
                 measured.append((row, generator))

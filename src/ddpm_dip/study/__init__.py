@@ -22,14 +22,15 @@ class Experiment(NamedTuple):
 class Study(NamedTuple):
     """What one configuration asks for.
 
-    families: of the models, by name; cells: of all experiments and claims, each once; interpolations: path without
-    suffix -> the settings of images between latents; labelled: whether the data set has labels; claims: in the
-    configuration's order.
+    families: of the models, by name; timesteps: how many each with a chain was trained on; cells: of all experiments
+    and claims, each once; interpolations: path without suffix -> the settings of images between latents; labelled:
+    whether the data set has labels; claims: in the configuration's order.
     """
 
     name: str
     config: dict
     families: dict[str, str]
+    timesteps: dict[str, int]
     cells: list[Cell]
     experiments: dict[str, Experiment]
     interpolations: dict[str, dict]
@@ -48,10 +49,12 @@ def read(config: dict) -> Study:
             title = part.get("title", name.replace("_", " ").replace("-", " "))
             experiments[name] = Experiment(name, title, found, show.resolve(found, part.get("show"), name))
     families = {name: grid.family_of(config, name) for name in config["models"]}
-    claims = claimed.read(config, grid.labelled(config), left_out)
+    labelled = grid.labelled(config)
+    claims = claimed.read(config, labelled, left_out)
     every = dict.fromkeys(cell for part in (*experiments.values(), *claims) for cell in part.cells)
     ways = interpolations(config, families)
-    return Study(config["study"], config, families, list(every), experiments, ways, grid.labelled(config), claims)
+    timesteps = {name: grid.timesteps_of(config, name) for name, family in families.items() if grid.has_chain(family)}
+    return Study(config["study"], config, families, timesteps, list(every), experiments, ways, labelled, claims)
 
 
 def cells(config: dict) -> list[Cell]:
@@ -63,23 +66,24 @@ def interpolations(config: dict, families: dict[str, str]) -> dict[str, dict]:
     """What is interpolated: path without suffix -> settings. A DCGAN's and DDIM's images need no noise."""
     part, found = config["experiments"].get("interpolation"), {}
     for model in part["models"] if part else ():
-        epochs = max(config["models"][model]["epochs"])
+        epochs = None if grid.is_given(config, model) else max(config["models"][model]["epochs"])
         ways = [(None, None, None)]
-        if families[model] != "dcgan":
+        if grid.has_chain(families[model]):
             noises = {"ancestral": part["noise"], "ddim": [None]}
             steps = {"ancestral": part["steps"], "ddim": part["ddim_steps"]}
             ways = [(sampler, noise, steps[sampler]) for sampler in part["samplers"] for noise in noises[sampler]]
-        for replicate in config["seeds"]["replicates"]:
+        for replicate in grid.replicates_of(config, model):
             for path in part["paths"]:
                 for sampler, noise, count in ways:
                     name = "-".join(filter(None, (sampler, path, noise)))
                     chain = sampler is not None
-                    found[f"{model}/r{replicate}/epoch-{epochs:04d}/{name}"] = {
+                    budget = "" if epochs is None else f"epoch-{epochs:04d}/"
+                    found[f"{model}/r{replicate}/{budget}{name}"] = {
                         "family": families[model],
                         "model": model,
                         "replicate": replicate,
                         "epochs": epochs,
-                        "weights": config["training"]["weights"] if chain else None,
+                        "weights": config["training"]["weights"] if chain and epochs is not None else None,
                         "sampler": sampler,
                         "path": path,
                         "noise": noise,

@@ -37,7 +37,8 @@ def count(most: int, least: int = 1) -> dict:
 
 
 NAME = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]*$"}
-MOST_STEPS = 1000  # of the chain
+MOST_STEPS = 65_536  # of any chain, as the noise's keys have it
+TIMESTEPS = 1000  # of this project's own nets
 
 AXES = {
     axis.name: axis
@@ -76,11 +77,10 @@ AXES = {
         ),
         Axis(
             "steps",
-            "K (the chain's last K of 1000 timesteps)",
+            "K (the chain's last K timesteps)",
             count(MOST_STEPS),
             lambda steps: f"K{steps:04d}",
             lambda steps: f"K = {steps}",
-            default=MOST_STEPS,
             ordered=True,
         ),
         Axis(

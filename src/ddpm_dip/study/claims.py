@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..evaluation.displays import DISPLAYS
-from ..evaluation.measures import MEASURES, OF_INTERPOLATION, OF_TIMING
+from ..evaluation.measures import MEASURES, OF_INTERPOLATION, OF_LABELS, OF_TIMING
 from ..jobs.errors import UserError, nearest
 from ..report import labels
 from . import grid
@@ -98,7 +98,7 @@ def claim(config: dict, name: str, given: dict, labelled: bool, left_out: set[st
         {axis: side[axis] for axis in (*AXES, *WAY) if axis in side} for side in (first, second, given.get("at", {}))
     )
     a, b = (second, first) if kind == "as-good-as" else (first, second)
-    metric = given.get("metric", "fd_classifier" if labelled else "fid_inception")
+    metric = given.get("metric", "fd_classifier" if labelled else "fd_rotation")
     if metric not in MEASURES:
         raise UserError(f"{key}.metric: {metric!r} is unknown; {nearest(metric, MEASURES)}")
     display = given.get("display", "clamp")
@@ -128,6 +128,8 @@ def claim(config: dict, name: str, given: dict, labelled: bool, left_out: set[st
     )
     why = f"the study leaves out the model {gone[0]}" if gone else ""
     why = why or untrained(config, [at | side for side in (a, b)])
+    if not labelled and metric in OF_LABELS:
+        why = why or f"{metric} is of a classifier, and the data set has no labels"
     if metric in OF_TIMING and not config["timing"]:
         why = why or "the study times nothing"
     if metric in OF_INTERPOLATION and not config["experiments"].get("interpolation"):
@@ -141,7 +143,8 @@ def untrained(config: dict, sides: list[dict]) -> str:
     """Why a side asks for an epoch budget that the study does not have; "" where none does."""
     for side in sides:
         for model, epochs in itertools.product(as_list(side["model"]), as_list(side.get("epochs", "all"))):
-            if model in config["models"] and epochs != "all" and epochs not in config["models"][model]["epochs"]:
+            own = config["models"].get(model, {}).get("epochs")
+            if own is not None and epochs != "all" and epochs not in own:
                 return f"the study does not train {model} for {epochs} epochs"
     return ""
 

@@ -11,8 +11,8 @@ import yaml
 
 from .. import data
 from ..jobs.errors import UserError, nearest
-from . import claims, grid, plugins, show
-from .axes import AXES
+from . import claims, given, grid, plugins, show
+from .axes import AXES, MOST_STEPS
 
 SCHEMA = Path(__file__).with_name("schema.yaml")
 # YAML's 100.0 is no whole number here, and .nan and .inf are no numbers
@@ -66,7 +66,7 @@ def check(config: dict) -> dict:
                 mistakes += find(config)
         if not mistakes:
             mistakes += check_claims(config, gone)
-    if mistakes:
+    if mistakes := list(dict.fromkeys(mistakes)):  # a model that cannot be used is met wherever it is asked for
         raise UserError("\n".join(f"config: {one_line(mistake)}" for mistake in mistakes))
     return config
 
@@ -143,9 +143,13 @@ def describe(problem: jsonschema.ValidationError) -> str:
 def check_models(config: dict) -> Iterator[str]:
     known = plugins.names("network")
     for name, model in config["models"].items():
-        key, network = f"models.{name}", model["network"]
+        key = f"models.{name}"
         if name == grid.DIP:
             yield f"{key}: the name {name!r} is taken: it is the DIP net's drawing alone"
+        if "family" in model:
+            yield from check_given(config, name)
+            continue
+        network = model["network"]
         if network not in known:
             yield f"{key}.network: {network!r} is unknown; {nearest(network, known)}"
             continue
@@ -161,6 +165,33 @@ def check_models(config: dict) -> Iterator[str]:
         sizes, size = plugins.constant("network", network, "SIZES"), config["data"]["image_size"]
         if sizes is not None and size not in sizes:
             yield f"{key}.network: a {network} cannot take data.image_size {size}; {', '.join(map(str, sizes))} work"
+
+
+def check_given(config: dict, name: str) -> Iterator[str]:
+    """A model that was trained elsewhere: its files, and whether it draws images like the data set's."""
+    images, key = config["data"], f"models.{name}"
+    try:
+        found = given.describe(name, config["models"][name])
+    except UserError as error:
+        yield str(error)
+        return
+    size, channels = found.image_size or images["image_size"], found.channels or images["channels"]
+    if (size, channels) != (images["image_size"], images["channels"]):
+        yield (
+            f"{key}.path: it draws images of {size}x{size} in {channels} channel{'s' * (channels > 1)}, and data has "
+            f"image_size {images['image_size']} and channels {images['channels']}; they must be the same: "
+            f"data: {{ image_size: {size}, channels: {channels} }}"
+        )
+    replicates, count = config["seeds"]["replicates"], len(found.paths)
+    if not grid.replicates_of(config, name):
+        yield f"{key}.path: one net is replicate 0, and seeds.replicates is {replicates}; 0 must be among them"
+    elif unused := [number for number in range(count) if number not in replicates]:
+        yield (
+            f"{key}.path: its {count} nets are the replicates 0 to {count - 1}, and {unused[0]} is not among "
+            f"seeds.replicates {replicates}; say seeds: {{ replicates: {list(range(count))} }}"
+        )
+    if config["sampling"]["backend"] == "lanes":
+        yield f"sampling.backend: lanes knows this project's own U-Nets alone, and {key} is none of them; say auto"
 
 
 def check_experiments(config: dict) -> Iterator[str]:
@@ -187,6 +218,11 @@ def check_experiments(config: dict) -> Iterator[str]:
     for model in part["models"] if part else ():
         if model not in config["models"]:
             yield f"experiments.interpolation.models: {model!r} is unknown; {nearest(model, config['models'])}"
+        elif grid.has_chain(grid.family_of(config, model)):
+            most = most_steps(config, {"model": model})
+            for name in ("steps", "ddim_steps"):
+                if part[name] > most:
+                    yield f"experiments.interpolation.{name} is {part[name]}; it must be at most {most}, as {model} has"
 
 
 def asked_plugins(asked: dict) -> set[tuple[str, str]]:
@@ -213,7 +249,8 @@ def check_grid(config: dict, key: str, asked: dict) -> Iterator[str]:
         for value in values:
             if name == "epochs" and value == "all":
                 continue
-            errors = list(VALIDATOR(AXES[name].schema).iter_errors(value))
+            limit = {"maximum": most_steps(config, asked)} if name in ("steps", "nfe") else {}
+            errors = list(VALIDATOR(AXES[name].schema | limit).iter_errors(value))
             hint = "; for no pass through the DIP net, add the start noise" if name == "passes" and value == 0 else ""
             if errors:
                 yield describe_value(errors[0], f"{key}.{name}", known.get(name)) + hint
@@ -223,23 +260,33 @@ def check_grid(config: dict, key: str, asked: dict) -> Iterator[str]:
         yield f"{key}: model is missing; {nearest('', known['model'])}"
 
 
+def most_steps(config: dict, asked: dict) -> int:
+    """The most timesteps that a model of a grid was trained on; of one that cannot be read, as many as there can be."""
+    models = [model for model in grid.as_list(asked.get("model", [])) if model in list(config["models"])]
+    try:
+        return max((grid.timesteps_of(config, model) for model in models), default=MOST_STEPS)
+    except UserError:
+        return MOST_STEPS
+
+
 def check_claims(config: dict, left_out: set[str]) -> Iterator[str]:
     """Each claim: its shape, the axes of its sides, and whether its cells are there to be asked for."""
-    for name, given in config["claims"].items():
+    labelled = grid.labelled(config)
+    for name, asked in config["claims"].items():
         key = f"claims.{name}"
-        if not isinstance(given, dict):
-            yield f"{key} is {given!r}; it must be a mapping: {{ better: ..., than: ..., at: ... }}"
+        if not isinstance(asked, dict):
+            yield f"{key} is {asked!r}; it must be a mapping: {{ better: ..., than: ..., at: ... }}"
             continue
         try:
-            claims.sides(key, given)
+            claims.sides(key, asked)
             mistakes = []
-            for part, asked in claims.grids(given, given.get("metric") in claims.OF_INTERPOLATION):
-                models = [model for model in grid.as_list(asked.get("model", grid.DIP)) if model not in list(left_out)]
-                mistakes += check_grid(config, f"{key}.{part}", asked | {"model": models or grid.DIP})
-                mistakes += [says for plugin in asked_plugins(asked) if (says := plugins.problem(*plugin))]
+            for part, side in claims.grids(asked, asked.get("metric") in claims.OF_INTERPOLATION):
+                models = [model for model in grid.as_list(side.get("model", grid.DIP)) if model not in list(left_out)]
+                mistakes += check_grid(config, f"{key}.{part}", side | {"model": models or grid.DIP})
+                mistakes += [says for plugin in asked_plugins(side) if (says := plugins.problem(*plugin))]
             yield from mistakes
             if not mistakes:
-                claims.claim(config, name, given, grid.labelled(config), left_out)
+                claims.claim(config, name, asked, labelled, left_out)
         except UserError as error:
             yield str(error)
 
@@ -253,10 +300,11 @@ def describe_value(problem: jsonschema.ValidationError, key: str, known: Iterabl
 
 def check_timing(config: dict) -> Iterator[str]:
     # a model whose network is wrong is named elsewhere
-    chains = [name for name in config["models"] if grid.family_of(config, name) in ("unet", None)]
+    families = {name: grid.family_of(config, name) for name in config["models"]}
+    chains = [name for name, family in families.items() if family is None or grid.has_chain(family)]
     for model in (config["timing"] or {}).get("models") or ():
         if model not in chains:
-            yield f"timing.models: {model!r} is not among the U-Nets; {nearest(model, chains)}"
+            yield f"timing.models: {model!r} is not among the models with a chain; {nearest(model, chains)}"
 
 
 def check_data(config: dict) -> Iterator[str]:
@@ -274,26 +322,26 @@ def check_data(config: dict) -> Iterator[str]:
         yield f"data.dataset: {says}"
         return
     try:
-        data.check(data_options(config))
+        data.check(grid.options_of(config))
+        yield from check_count(config)
     except UserError as error:
         yield str(error)
 
 
+def check_count(config: dict) -> Iterator[str]:
+    """Whether there are images enough to hold some out, as far as that can be seen before they are read."""
+    count, reference = data.count(grid.options_of(config)), config["data"]["reference"]
+    if count is not None and reference >= count:
+        half = count // 2
+        yield (
+            f"data.reference is {reference}, but there are {count} images, and some must be left; with "
+            f"half held out it would be {half}, and sampling.n at most {half // 2}. Verdicts need a sampling.n of 128"
+        )
+
+
 CHECKS = {  # the parts of the configuration that must be well formed -> what is checked then
-    ("models", "data"): check_models,
+    ("models", "data", "seeds", "sampling"): check_models,
     ("models", "experiments", "seeds", "training", "sampling", "data"): check_experiments,
     ("models", "timing"): check_timing,
     ("data", "sampling", "metrics"): check_data,
 }
-
-
-def data_options(config: dict) -> data.Options:
-    settings = config["data"]
-    return data.Options(
-        settings["dataset"],
-        settings["root"],
-        settings["split"],
-        settings["image_size"],
-        settings["channels"],
-        sha256=settings["sha256"],
-    )

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from .. import data
 from ..jobs.ledger import Planned
 from ..report import plan as report_plan
-from . import Cell, Study, claims, plugins, timing
-from .grid import DIP, gan_of, needs, needs_dip
+from . import Cell, Study, claims, given, plugins, timing
+from .grid import DIP, gan_of, is_given, needs, needs_dip
 
 INCEPTION = "inception/inception.json"
 FEATURES, FLOORS = "reference/features.npz", "tables/floors.csv"
@@ -24,7 +24,7 @@ class Machine(NamedTuple):
 
     backend: str  # that samples
     dip: str  # that draws by the DIP net alone
-    few: str  # that samples less than `many` images at a time
+    few: str  # that samples less than `many` images at a time, and by nets that are not this project's own
     many: int
     training: str  # that trains U-Nets
 
@@ -58,33 +58,43 @@ def many_of(replicate: int) -> str:
     return f"dip/r{replicate}-many"
 
 
-def snapshot_of(model: str, replicate: int, epochs: int) -> str:
-    """The folder of an epoch budget."""
-    return f"models/{model}/r{replicate}/epoch-{epochs:04d}"
+def snapshot_of(model: str, replicate: int, epochs: int | None) -> str:
+    """The folder of an epoch budget; of a given net, which has none, its own."""
+    return f"models/{model}/r{replicate}" + (f"/epoch-{epochs:04d}" if epochs is not None else "")
 
 
 def feature_nets(study: Study) -> dict[str, str]:
-    """The nets whose features distances are taken on -> their files. A classifier needs labels to be trained with."""
+    """The nets whose features distances are taken on -> their files.
+
+    A classifier needs labels to be trained with; without any, a net that tells rotations stands in for it.
+    """
     config, nets = study.config, {}
-    if study.labelled:
-        for number, seed in enumerate(config["seeds"]["classifiers"], start=1):
-            nets["classifier" if number == 1 else f"classifier-{number}"] = f"classifier/seed-{seed}.safetensors"
+    kind = "classifier" if study.labelled else "rotation"
+    for number, seed in enumerate(config["seeds"]["classifiers"], start=1):
+        nets[kind if number == 1 else f"{kind}-{number}"] = classifier_of(study, seed)
     choice = config["metrics"]["fid_inception"]
-    given = config["metrics"]["inception_weights"] is not None
-    if choice is True or (choice == "auto" and (given or not study.labelled or config["device"] == "cuda")):
+    weights = config["metrics"]["inception_weights"] is not None
+    if choice is True or (choice == "auto" and (weights or config["device"] == "cuda")):
         nets["inception"] = INCEPTION
     return nets
 
 
+def classifier_of(study: Study, seed: int) -> str:
+    return f"classifier/{'' if study.labelled else 'rotations-'}seed-{seed}.safetensors"
+
+
 def budgets(study: Study) -> dict[tuple[str, int], list[int]]:
-    """The epoch budgets that cells, starts, timing and interpolation use: (model, replicate) -> epochs, rising."""
+    """The epoch budgets that cells, starts, timing and interpolation use: (model, replicate) -> epochs, rising.
+
+    Of models that are trained here.
+    """
     used = {(cell.model, cell.replicate, cell.epochs) for cell in drawn(study) if cell.model != DIP}
     used |= {(names["model"], names["replicate"], names["epochs"]) for names in study.interpolations.values()}
     for replicate in sorted({cell.replicate for cell in drawn(study) if "gan" in needs(cell.start)}):
         model, epochs = gan_of(study.config)
         used.add((model, replicate, epochs))
     found: dict[tuple[str, int], list[int]] = {}
-    for model, replicate, epochs in sorted(used):
+    for model, replicate, epochs in sorted(each for each in used if each[2] is not None):
         found.setdefault((model, replicate), []).append(epochs)
     return found
 
@@ -105,7 +115,7 @@ def replicates_with_dip(study: Study) -> list[int]:
 
 def plan(study: Study, machine: Machine) -> list[Planned]:
     """Every job of the study, in an order in which they could run."""
-    jobs = [prepare_data(study), *fits(study), *trainings(study, machine), *references(study)]
+    jobs = [prepare_data(study), *fits(study), *trainings(study, machine), *imports(study), *references(study)]
     for cell in study.cells:
         jobs += [sample(study, machine, cell), evaluate(study, cell)]
     jobs += starts(study)
@@ -134,7 +144,8 @@ def kind_of(study: Study, job: Planned) -> list:
     elif job.stage in ("sample", "interpolate", "time_sampling"):
         model = settings.get("model") or settings["cell"]["model"]
         backend = "-".join(settings["backends"]) if "backends" in settings else settings.get("backend")
-        of = (study.config["models"].get(model, {}).get("network", model), backend)
+        net = study.config["models"].get(model, {})
+        of = (net.get("network") or (f"{study.name}/{model}" if "family" in net else model), backend)
     else:
         return [job.stage]
     return [job.stage, *of, images["image_size"], images["channels"]]
@@ -186,6 +197,7 @@ def trainings(study: Study, machine: Machine) -> Iterator[Planned]:
         inputs = {"data": data_of(study)}
         if own.get("dip_passes"):
             inputs["dip"] = f"{dip_of(replicate)}/weights.safetensors"
+            own["dip_size"] = config["dip"]["size"]
         for index, budget in enumerate(epochs):
             folder = snapshot_of(model, replicate, budget)
             lower = snapshot_of(model, replicate, epochs[index - 1]) if index and not cosine else None
@@ -218,19 +230,52 @@ def trainings(study: Study, machine: Machine) -> Iterator[Planned]:
             )
 
 
+def imports(study: Study) -> Iterator[Planned]:
+    """Nets that were trained elsewhere, each taken into the study once."""
+    images = study.config["data"]
+    used = {(cell.model, cell.replicate) for cell in drawn(study) if cell.model != DIP and cell.epochs is None}
+    used |= {(names["model"], names["replicate"]) for names in study.interpolations.values() if names["epochs"] is None}
+    for model, replicate in sorted(used):
+        settings = study.config["models"][model]
+        description = given.describe(model, settings)
+        shape = (images["channels"], images["image_size"], images["image_size"])
+        own = {name: settings[name] for name in ("family", "module") if name in settings}
+        own |= {"schedule": description.schedule, "image_shape": shape}
+        own |= {"files": given.digests(settings, description.paths[replicate])}
+        folder = snapshot_of(model, replicate, None)
+        yield Planned(
+            "import_model",
+            folder.removeprefix("models/"),
+            own,
+            {},
+            {"weights": f"{folder}/weights.safetensors"},
+            plugins=(f"models.families.{settings['family']}",),
+        )
+
+
+def to_preload(study: Study) -> tuple[str, ...]:
+    """Modules of elsewhere that take long to import, and that many of the study's jobs need."""
+    families = dict.fromkeys(study.families[cell.model] for cell in study.cells if cell.model != DIP)
+    return tuple(name for family in families for name in plugins.constant("family", family, "READY", ()))
+
+
+def backend_of(study: Study, machine: Machine, model: str, images: int | None = None) -> str:
+    """What samples a model with a chain, so many images at a time; lanes knows this project's own nets alone."""
+    few = images is not None and images < machine.many
+    lanes_cannot = is_given(study.config, model) and machine.backend == "lanes"
+    return machine.few if few or lanes_cannot else machine.backend
+
+
 def references(study: Study) -> Iterator[Planned]:
     """The nets that distances are taken on, the reference images' features, and the real-against-real floors."""
     config, nets, inputs = study.config, feature_nets(study), {"data": data_of(study)}
     device = {"device": config["device"]}
-    if study.labelled:
-        for seed in config["seeds"]["classifiers"]:
-            yield Planned(
-                "train_classifier",
-                f"seed-{seed}",
-                {"epochs": config["metrics"]["classifier_epochs"], "seed": seed},
-                inputs,
-                {"classifier": f"classifier/seed-{seed}.safetensors"},
-            )
+    for seed in config["seeds"]["classifiers"]:
+        path = classifier_of(study, seed)
+        settings = {"epochs": config["metrics"]["classifier_epochs"], "seed": seed}
+        settings |= {} if study.labelled else {"rotations": True}
+        name = path.removeprefix("classifier/").removesuffix(".safetensors")
+        yield Planned("train_classifier", name, settings, inputs, {"classifier": path})
     if "inception" in nets:
         source = {"from": config["metrics"]["inception_weights"]}
         yield Planned("fetch_inception", "inception", source, {}, {"status": INCEPTION})
@@ -241,8 +286,11 @@ def references(study: Study) -> Iterator[Planned]:
 def sample(study: Study, machine: Machine, cell: Cell) -> Planned:
     family = DIP if cell.model == DIP else study.families[cell.model]
     settings = {"family": family, "cell": cell._asdict(), "n": study.config["sampling"]["n"]}
-    settings["backend"] = {DIP: machine.dip, "dcgan": None}.get(family, machine.backend)
-    used = (*modules_of(study, cell), *(machine.plugins(machine.backend) if cell.start is not None else ()))
+    backend = backend_of(study, machine, cell.model) if cell.start is not None else None
+    settings["backend"] = machine.dip if family == DIP else backend
+    if "dip-untrained" in needs(cell.start):  # of one that is fitted, its own file says it
+        settings["dip_size"] = study.config["dip"]["size"]
+    used = (*modules_of(study, cell), *machine.plugins(backend))
     asked = {claim.name: claim.digest for claim in study.claims if cell in claim.cells}
     inputs, outputs = inputs_of(study, cell), {"samples": samples_of(cell)}
     return Planned("sample", cell.path, settings, inputs, outputs, {"claims": asked}, plugins=used)
@@ -275,7 +323,7 @@ def modules_of(study: Study, cell: Cell) -> list[str]:
     """The modules that drawing a cell's images loads by name, but the backend's."""
     family = DIP if cell.model == DIP else study.families[cell.model]
     used = [plugins.module_of("family", family)]
-    if family != DIP:
+    if family != DIP and not is_given(study.config, cell.model):
         used.append(plugins.module_of("network", study.config["models"][cell.model]["network"]))
     if "gan" in needs(cell.start):
         network = study.config["models"][gan_of(study.config)[0]]["network"]
@@ -293,14 +341,27 @@ def evaluate(study: Study, cell: Cell) -> Planned:
 
 
 def starts(study: Study) -> Iterator[Planned]:
-    """What each start gives: of one cell of each start, as its model, sampler and evaluations do not matter."""
+    """What each start gives: of one cell of each start and schedule.
+
+    Its sampler and evaluations do not matter, nor its model but for the schedule, which says how noisy t = K - 1 is.
+    """
+    schedules = {model: given.in_words(schedule_of(study, model)) for model in study.timesteps}
     cells = {}
     for cell in study.cells:
         if cell.start is not None:
-            cells.setdefault((cell.replicate, cell.start, cell.passes, cell.steps), cell)
+            schedule = schedules[cell.model]
+            cells.setdefault((cell.replicate, cell.start, cell.passes, cell.steps, schedule), (cell, schedule))
     if cells:
-        inputs = {"samples": [samples_of(cell) for cell in cells.values()], "data": data_of(study)}
-        yield Planned("starts", "starts", {}, inputs, {"starts": STARTS, "spectra": SPECTRA})
+        inputs = {"samples": [samples_of(cell) for cell, _ in cells.values()], "data": data_of(study)}
+        settings = {"schedules": [schedule for _, schedule in cells.values()]}
+        yield Planned("starts", "starts", settings, inputs, {"starts": STARTS, "spectra": SPECTRA})
+
+
+def schedule_of(study: Study, model: str) -> dict[str, object]:
+    """What a model was trained on."""
+    if is_given(study.config, model):
+        return given.describe(model, study.config["models"][model]).schedule
+    return given.SCHEDULE
 
 
 def interpolations(study: Study, machine: Machine) -> Iterator[Planned]:
@@ -308,9 +369,10 @@ def interpolations(study: Study, machine: Machine) -> Iterator[Planned]:
     for path, names in study.interpolations.items():
         settings, used = dict(names), [plugins.module_of("family", names["family"])]
         if names["sampler"] is not None:
-            settings["backend"] = machine.backend
-            used += [plugins.module_of("sampler", names["sampler"]), *machine.plugins(machine.backend)]
-        used.append(plugins.module_of("network", study.config["models"][names["model"]]["network"]))
+            settings["backend"] = backend_of(study, machine, names["model"])
+            used += [plugins.module_of("sampler", names["sampler"]), *machine.plugins(settings["backend"])]
+        if not is_given(study.config, names["model"]):
+            used.append(plugins.module_of("network", study.config["models"][names["model"]]["network"]))
         weights = f"{snapshot_of(names['model'], names['replicate'], names['epochs'])}/weights.safetensors"
         images = f"interpolations/{path}.npz"
         yield Planned("interpolate", path, settings, {"weights": weights}, {"images": images}, plugins=tuple(used))
@@ -322,8 +384,14 @@ def timings(study: Study, machine: Machine) -> Iterator[Planned]:
     """One job a net, which measures all in turn."""
     for model, parts in timing.measured(study).items():
         asked, cells = study.config["timing"], [cell for part in parts.values() for cell in part]
-        backends = [machine.backend if batch >= machine.many else machine.few for batch in asked["batches"]]
-        settings = {"model": model, "batches": asked["batches"], "backends": backends, "rounds": asked["rounds"]}
+        backends = [backend_of(study, machine, model, batch) for batch in asked["batches"]]
+        settings = {
+            "model": model,
+            "family": study.families[model],
+            "batches": asked["batches"],
+            "backends": backends,
+            "rounds": asked["rounds"],
+        }
         used = dict.fromkeys(module for cell in cells for module in modules_of(study, cell))
         yield Planned(
             "time_sampling",
@@ -359,7 +427,7 @@ def judgement(study: Study, jobs: list[Planned]) -> Planned:
     """The claims' verdicts, and every arm's difference to the starts that cost nothing."""
     made = {path for job in jobs for path in job.outputs.values()}
     wanted = ("cells", "pseudo", "noise", "timing", "interpolation")
-    metric = "fd_classifier" if study.labelled else "fid_inception"
+    metric = "fd_classifier" if study.labelled else "fd_rotation"
     return Planned(
         "claims",
         "claims",
@@ -387,6 +455,7 @@ def report(study: Study, jobs: list[Planned], figures: list) -> Planned:
     made = [path for job in jobs for path in job.outputs.values()]
     settings = {
         "config": study.config,
+        "timesteps": study.timesteps,
         "cells": [cell.path for cell in study.cells],
         "figures": [
             {"file": f"figures/{wanted.file}", "kind": wanted.kind, "section": wanted.section}

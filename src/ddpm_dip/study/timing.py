@@ -1,15 +1,16 @@
 """What is timed of a study: each net's starts and steps, from which the time of a cell follows."""
 
 from . import Cell, Study, plugins
-from .axes import MOST_STEPS
-from .grid import DIP
+from .grid import DIP, has_chain, is_given
 
 EVALUATIONS = 20  # of the chain whose steps are timed
 
 
 def net_of(study: Study, model: str) -> tuple[str, int | None]:
-    """A model's network and width: what the time of its steps depends on."""
+    """A model's network and width: what the time of its steps depends on. One that is given is a net of its own."""
     settings = study.config["models"][model]
+    if is_given(study.config, model):
+        return f"models.{model}", None
     network = settings["network"]
     return network, settings.get("width", plugins.constant("network", network, "WIDTH"))
 
@@ -23,7 +24,7 @@ def timed(study: Study) -> dict[str, list[Cell]]:
     if asked is None:
         return {}
     found: dict[tuple, tuple[str, list[Cell]]] = {}
-    for model in asked["models"] or [model for model, family in study.families.items() if family == "unet"]:
+    for model in asked["models"] or [model for model, family in study.families.items() if has_chain(family)]:
         net = net_of(study, model)
         cells = [cell for cell in study.cells if cell.start is not None and net_of(study, cell.model) == net]
         if cells:
@@ -40,8 +41,11 @@ def measured(study: Study) -> dict[str, dict[str, list[Cell]]]:
     """
     found, alone = {}, {("dip", cell.passes) for cell in study.cells if cell.model == DIP}
     for model, cells in timed(study).items():
-        one = min(cells, key=lambda cell: (cell.model != model, -cell.epochs, cell.replicate, cell.weights))
-        one = one._replace(start="noise", passes=None, steps=MOST_STEPS, nfe=EVALUATIONS)
+        one = min(
+            cells, key=lambda cell: (cell.model != model, -(cell.epochs or 0), cell.replicate, cell.weights or "")
+        )
+        most = study.timesteps[model]
+        one = one._replace(start="noise", passes=None, steps=most, nfe=min(EVALUATIONS, most))
         starts, steps = {(cell.start, cell.passes) for cell in cells} | alone, set()
         for cell in cells:
             step = one._replace(sampler=cell.sampler, clip_x0=cell.clip_x0)
@@ -52,7 +56,9 @@ def measured(study: Study) -> dict[str, dict[str, list[Cell]]]:
         parts = {
             "starts": {plain._replace(start=start, passes=passes, nfe=1) for start, passes in starts},
             "steps": steps,
-            "chains": {plain._replace(steps=count, nfe=count) for count in study.config["timing"]["steps"]},
+            "chains": {
+                plain._replace(steps=count, nfe=count) for count in study.config["timing"]["steps"] if count <= most
+            },
         }
         found[model] = {name: sorted(part, key=Cell.sort_key) for name, part in parts.items()}
         alone = set()

@@ -75,9 +75,9 @@ def start(settings: dict, image_shape: tuple[int, int, int], dip: dict[str, Tens
     """A fresh trainer: a net initialised from the seed `replicate`, on its device, with Adam.
 
     settings: network, width (None: the network's own), replicate, epochs, device, backend (what computes a step: torch
-    or lanes), lr, lr_schedule ("constant" or "cosine"), ema_decay, dip_passes, and batch_size and flip for
-    `train_epoch`. image_shape: (C, H, W). dip: the tensors of a fitted DIP net, needed where dip_passes is above 0; the
-    U-Net then sees x_t after so many passes through it (study A's DIP inside training).
+    or lanes), lr, lr_schedule ("constant" or "cosine"), ema_decay, dip_passes, dip_size (of that net's images), and
+    batch_size and flip for `train_epoch`. image_shape: (C, H, W). dip: the tensors of a fitted DIP net, needed where
+    dip_passes is above 0; the U-Net then sees x_t after so many passes through it (study A's DIP inside training).
 
     Raises UserError as `build_unet` and `learning_rate` do.
     """
@@ -103,7 +103,7 @@ def start(settings: dict, image_shape: tuple[int, int, int], dip: dict[str, Tens
         dip_net.to(device)
 
         def condition(x_t: Tensor) -> Tensor:
-            return dip_pass(dip_net, x_t, settings["dip_passes"], image_shape[-1])
+            return dip_pass(dip_net, x_t, settings["dip_passes"], image_shape[-1], settings["dip_size"])
 
     return Trainer(
         settings, image_shape, net, optimizer, snapshot(net), snapshot(net), condition, step, linear_schedule()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ...evaluation.metrics import METRICS
 from .. import labels
-from ..plan import CELLS_TABLES, Wanted, file_name, has_distance, known_option, section, showing
+from ..plan import CELLS_TABLES, Wanted, file_name, known_option, section, showing
 
 ROLES = ("x", "line", "panel")
 OPTIONS = ("metric",)
@@ -19,7 +19,7 @@ TONE = (
     "tone: how much the images, as shown, differ in overall brightness (the standard deviation over samples of the "
     "image mean)"
 )
-TITLES = {"fd_classifier": "distance", "fid_inception": "distance", "tone_sd": "tone"}
+TITLES = {"fd_classifier": "distance", "fd_rotation": "distance", "fid_inception": "distance", "tone_sd": "tone"}
 
 
 def metrics(options: dict) -> list[str]:
@@ -31,8 +31,6 @@ def metrics(options: dict) -> list[str]:
 def wanted(study) -> Iterator[Wanted]:
     for part, roles in showing(study, "curves"):
         asked = metrics(roles)
-        if asked == [DISTANCE] and not has_distance(study):
-            continue
         for metric in asked:
             known_option(part, "curves", "metric", metric, [DISTANCE, *METRICS])
         along, shown = labels.told(roles["x"]), " and ".join(asked).replace("_", " ")

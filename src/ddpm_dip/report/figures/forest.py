@@ -185,7 +185,7 @@ def number(estimate: float) -> str:
 def statement(row: dict) -> str:
     """A claim's words, with what is not usual about it."""
     notes = []
-    if row["metric"] not in (USUAL["metric"], "fid_inception"):
+    if row["metric"] not in (USUAL["metric"], "fd_rotation", "fid_inception"):
         notes.append(labels.metric_word(row["metric"]))
     if row["display"] != USUAL["display"]:
         notes.append(f"{row['display']} display")
@@ -196,13 +196,14 @@ def statement(row: dict) -> str:
 
 def reason(row: dict) -> str:
     """Why a verdict is left open, where that is not its interval: another measure has another sign, or the note."""
-    others = {"agrees_energy": "energy", "agrees_classifier_2": "classifier 2"}
+    second = "net 2" if "rotation" in row["metric"] else "classifier 2"
+    others = {"agrees_energy": "energy", "agrees_classifier_2": second}
     against = [name for key, name in others.items() if str(row.get(key)) == "False"]
     note = row.get("note")
     if row["verdict"] != "inconclusive":
         return ""
     if against and math.isfinite(row["estimate"]):
-        return f"{against[0]} disagrees" if len(against) == 1 else "energy and classifier 2 disagree"
+        return f"{against[0]} disagrees" if len(against) == 1 else f"energy and {second} disagree"
     return note if isinstance(note, str) else ""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from .. import labels
-from ..plan import CELLS_TABLES, Wanted, file_name, has_distance, section, showing
+from ..plan import CELLS_TABLES, Wanted, file_name, section, showing
 
 ROLES = ("row", "x", "panel")
 OPTIONS = ()
@@ -11,8 +11,6 @@ OPTIONS = ()
 
 def wanted(study) -> Iterator[Wanted]:
     for part, roles in showing(study, "heatmap"):
-        if not has_distance(study):
-            continue
         down, along = labels.told(roles["row"]), labels.told(roles["x"])
         noise = " Row 0 is DDPM from plain noise." if roles["row"] == ["passes"] else ""
         yield Wanted(

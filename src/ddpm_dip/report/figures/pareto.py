@@ -7,9 +7,8 @@ from typing import NamedTuple
 from ...evaluation.displays import DISPLAYS
 from ...evaluation.metrics import METRICS
 from ...jobs.errors import UserError
-from ...study.axes import MOST_STEPS
 from .. import labels
-from ..plan import CELLS_TABLES, Wanted, file_name, has_distance, known_option, section, showing
+from ..plan import CELLS_TABLES, Wanted, file_name, known_option, section, showing
 
 ROLES = ("line", "panel")
 DEFAULTS = {"line": ("start", "passes", "sampler", "clip_x0"), "panel": ("model",)}
@@ -19,7 +18,7 @@ DISTANCE = "distance"  # as a metric: the distance to judge by
 MARGIN = 0.5
 CEILINGS = ("oracle",)  # starts that no method has, as they are made from the training images
 REFERENCE = (
-    f"The dotted line is the reference, DDPM from noise with all {MOST_STEPS} steps; what is within the margin is "
+    "The dotted line is the reference, DDPM from noise with all of the model's timesteps; what is within the margin is "
     "shaded; the ring is where its cost is. That is no verdict: verdicts are the claims'. "
 )
 SPREAD = (
@@ -43,15 +42,20 @@ def wanted(study) -> Iterator[Wanted]:
         if not isinstance(margin, int | float) or not 0 <= margin < math.inf:
             key = f"config: experiments.{part.name}.show.pareto.margin"
             raise UserError(f"{key}: {margin!r}; right is a number from 0 up: 0.5 is half as much again")
-        if metric == DISTANCE and not has_distance(study):
-            continue
         what = "distance to held-out real images" if metric == DISTANCE else metric.replace("_", " ")
         compared = references(study, part)
         paths = {"cells": [cell.path for cell in part.cells], "reference": [cell.path for cell in compared]}
         yield Wanted(
             file=file_name("pareto", part.name),
             kind="pareto",
-            options={**roles, "metric": metric, "display": display, "margin": margin, **paths},
+            options={
+                **roles,
+                "metric": metric,
+                "display": display,
+                "margin": margin,
+                "timesteps": study.timesteps,
+                **paths,
+            },
             inputs={"tables": CELLS_TABLES},
             section=section(part.name),
             title="Quality against cost",
@@ -68,13 +72,14 @@ def references(study, part) -> list:
     Those of the experiment, where it has them; clipped or not as it says.
     """
     of = ("model", "epochs", "weights")
-    whole = {"start": "noise", "sampler": "ancestral", "steps": MOST_STEPS, "nfe": MOST_STEPS}
+    whole = {"start": "noise", "sampler": "ancestral"}
     trainings = {tuple(getattr(cell, axis) for axis in of) for cell in part.cells}
     found = [
         cell
         for cell in study.cells
         if tuple(getattr(cell, axis) for axis in of) in trainings
         and all(getattr(cell, axis) == value for axis, value in whole.items())
+        and cell.steps == cell.nfe == study.timesteps[cell.model]
     ]
     return [cell for cell in found if cell in part.cells] or found
 
@@ -128,7 +133,8 @@ def parts_of(inputs: dict, options: dict) -> Parts | None:
     rows = [row for row in rows if row["value"] is not None]
     if not any(math.isfinite(row["value"]) for row in rows):
         return None
-    panels = {key: series(part, line, by) for key, part in labels.panels(rows, panel, ["nfe"]).items()}
+    most = options.get("timesteps") or {}
+    panels = {key: series(part, line, by, most) for key, part in labels.panels(rows, panel, ["nfe"]).items()}
     firsts = {at: part[0] for parts in panels.values() for at, part in parts.items()}
     firsts = {at: firsts[at] for at in sorted(firsts, key=lambda at: place(line, firsts[at]))}
     names = {at: labels.words(by, first) or labels.arm(first) for at, first in firsts.items()}
@@ -176,7 +182,7 @@ def draw(inputs: dict, options: dict):
             axis.xaxis.set_minor_locator(canvas.plt.NullLocator())
             axis.set(xlabel=COSTS[cost], ylabel=labels.metric_title(parts.metric) + note)
             axis.set_title(parts.title(key))
-    rows, referred = parts.rows, any(ideal for ideal, _, _ in parts.levels.values())
+    rows, referred = parts.rows, {row["steps"] for ideal, _, _ in parts.levels.values() for row in ideal}
     handles |= explained(rows, referred, parts.lower, parts.margin)
     canvas.legend(fig, handles)
     what = labels.metric_title(parts.metric).replace("\n", " ")
@@ -245,10 +251,13 @@ def seconds(row: Mapping) -> float | None:
     return found if found is not None and found > 0 else None
 
 
-def series(rows: Sequence[Mapping], line: Sequence[str], by: Sequence[str]) -> dict[tuple, list[dict]]:
+def series(
+    rows: Sequence[Mapping], line: Sequence[str], by: Sequence[str], most: Mapping[str, int]
+) -> dict[tuple, list[dict]]:
     """The rows of each line, by its values on `by`: of an arm, and of a K over which evaluations are spread.
 
-    A chain that evaluates all of its last K timesteps (nfe = K) is of a line without K; it also ends that K's line.
+    most: how many timesteps a model has in all. A chain that evaluates all of its last K timesteps (nfe = K) is of a
+    line without K; it also ends that K's line.
     """
     if by == line:
         return labels.grouped(rows, line)
@@ -259,8 +268,8 @@ def series(rows: Sequence[Mapping], line: Sequence[str], by: Sequence[str]) -> d
         lines = {k: [*rest, *(row for row in every if row["steps"] == k)] for (k,), rest in few.items()}
         if any((row["steps"],) not in few for row in every):
             lines[None] = every
-        if list(lines) == [MOST_STEPS]:  # spread over the whole chain alone: needs no word
-            lines = {None: lines[MOST_STEPS]}
+        if list(lines) == [most.get(part[0]["model"])]:  # spread over the whole chain alone: needs no word
+            lines = {None: next(iter(lines.values()))}
         for k, own in lines.items():
             found |= {labels.key(by, own[0] | {"steps": k}): [row | {"steps": k} for row in own]}
     return found
@@ -337,7 +346,7 @@ def draw_reference(axis, cost: str, rows: list[dict], level: float, limit: float
         axis.set_ylim(bounds)
 
 
-def explained(rows: list[dict], referred: bool, lower: bool, margin: float) -> dict[str, object]:
+def explained(rows: list[dict], referred: set[int], lower: bool, margin: float) -> dict[str, object]:
     """What a legend says of all that is no arm."""
     from matplotlib.patches import Patch
 
@@ -346,7 +355,7 @@ def explained(rows: list[dict], referred: bool, lower: bool, margin: float) -> d
     found: dict[str, object] = {}
     if referred:
         ring = canvas.Line2D([], [], color="black", ls=":", marker="o", mfc="none", ms=10, mew=1.2)
-        found[f"reference: DDPM, K = {MOST_STEPS}"] = ring
+        found[f"reference: DDPM, K = {' or '.join(map(str, sorted(referred)))}"] = ring
         bound = f"at most {1 + margin:g}" if lower else f"at least {1 - margin:g}"
         found[f"{bound} × the reference: full markers"] = Patch(color=GOOD, alpha=0.2, lw=0)
     without = ", without the oracle" * any(row["start"] in CEILINGS for row in rows)

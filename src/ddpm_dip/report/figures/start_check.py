@@ -40,22 +40,25 @@ def draw(inputs: dict, options: dict):
     starts, spectra = (plain(inputs["tables"][name]) for name in ("starts", "spectra"))
     if not starts or not spectra:
         return canvas.nothing("nothing to draw: no start was described")
-    every = sorted({row["steps"] for row in starts})
+    every = sorted({(row["schedule"], row["steps"]) for row in starts})
     shown = evenly(every, MOST_COLUMNS)
-    arms = list(labels.grouped([row for row in starts if row["steps"] in shown], ("start", "passes")))
+    several = len({schedule for schedule, _ in every}) > 1
+    arms = list(labels.grouped([row for row in starts if level(row) in shown], ("start", "passes")))
     styles = {arm: look(arm, arms) for arm in arms}
     heights = [2.9, *(0.55 + 0.23 * len(arms) for _ in MEASURES)]
     fig, axes = canvas.subplots(
         1 + len(MEASURES), len(shown), sum(heights) + 1.5, sharex="row", sharey="row", height_ratios=heights
     )
     handles: dict[str, object] = {}
-    for column, k in zip(axes.T, shown, strict=True):
-        own = [row for row in spectra if row["steps"] == k]
+    for column, here in zip(axes.T, shown, strict=True):
+        own = [row for row in spectra if level(row) == here]
         draw_spectra(column[0], own, styles, handles)
-        column[0].set_title(f"K = {k}")
+        schedule, k = here
+        words = [f"K = {k}", *(schedule.split(", ") if several else [])]
+        column[0].set_title("\n".join(words), fontsize="small" if several else None)
         for axis, (measure, (title, ideal, log)) in zip(column[1:], MEASURES.items(), strict=True):
             for place, arm in enumerate(arms):
-                values = [row[measure] for row in starts if row["steps"] == k and (row["start"], row["passes"]) == arm]
+                values = [row[measure] for row in starts if level(row) == here and (row["start"], row["passes"]) == arm]
                 dot = canvas.full(styles[arm]) | {"ls": ""}
                 if not np.isfinite(values).all():  # at the right edge: the worst there is
                     edge = {"marker": ">", "transform": axis.get_yaxis_transform(), "clip_on": False}
@@ -77,7 +80,7 @@ def draw(inputs: dict, options: dict):
     if any(not np.isfinite(row["power"]) for row in spectra):
         handles["not finite in a replicate"] = canvas.diverged_mark()
     canvas.legend(fig, handles)
-    left_out = f"; {len(shown)} of {len(every)} values of K" * (len(shown) < len(every))
+    left_out = f"; {len(shown)} of {len(every)} noise levels" * (len(shown) < len(every))
     canvas.headline(fig, f"What each start gives, and what the chain expects at t = K - 1{left_out}")
     return fig
 
@@ -90,6 +93,11 @@ def plain(table) -> list[dict]:
         row | {key: None if lacks[key] else int(row[key]) for key in counts}
         for row, lacks in zip(table.to_dict("records"), empty, strict=True)
     ]
+
+
+def level(row: dict) -> tuple[str, int]:
+    """What says how much noise the chain expects: the schedule and K."""
+    return row["schedule"], row["steps"]
 
 
 def evenly(values: list, most: int) -> list:

@@ -7,13 +7,18 @@ to its cells beside `model` and `replicate`:
 
 and has one function
 
-    build(cell, *, weights, dip, gan, train, labels, backend, threads, batch) -> Generator
+    build(cell, *, weights, dip, gan, train, labels, dip_size, backend, threads, batch) -> Generator
 
 cell: {axis: value or None}, one of `study.cells`; its replicate is the seed of all noise. weights: those of the model.
 dip: those of the fitted DIP net, gan: those of a start's DCGAN; None where the cell needs none. train: the training
-images (N, C, H, W) uint8, labels: theirs (N,), None where there are none.
+images (N, C, H, W) uint8, labels: theirs (N,), None where there are none. dip_size: the side of a DIP net that is not
+fitted, in pixels.
 backend: a key of `backends.BACKENDS`. batch: the largest number of images drawn at once. Raises UserError where these
 do not fit together.
+
+A family whose nets have a chain has a second one, which `with_chain.build` and others make use of:
+
+    ready(weights, kind, image_shape) -> (net(x, t) in eval mode, the schedule that it was trained on)
 """
 
 import importlib
@@ -59,7 +64,7 @@ class Generator(NamedTuple):
     draw(indices, callback): raw images (len(indices), C, H, W) float32 on the CPU. callback(t, x) is called with each
     state x of the chain, where it is, before its step. timesteps: the chain's, [] where the family has none. network:
     its name. backend: what computes it, None where that is always PyTorch on the CPU. start(indices): the chain's first
-    state alone, on the CPU; None where the family has no chain.
+    state alone, on the CPU; None where the family has no chain. level: alphas_cumprod of the chain's first timestep.
     """
 
     draw: Callable[[Sequence[int], Callable[[int, Tensor], None]], Tensor]
@@ -68,6 +73,7 @@ class Generator(NamedTuple):
     network: str
     backend: str | None
     start: Callable[[Sequence[int]], Tensor] | None = None
+    level: float | None = None
 
 
 def find(family: str) -> ModuleType:
@@ -89,7 +95,8 @@ def build(
     batch: int,
     gan: Weights | None = None,
     labels: np.ndarray | None = None,
+    dip_size: int = 32,
 ) -> Generator:
     """The generator of a cell of `family`, with the arguments described above."""
-    given = {"weights": weights, "dip": dip, "gan": gan, "train": train, "labels": labels}
+    given = {"weights": weights, "dip": dip, "gan": gan, "train": train, "labels": labels, "dip_size": dip_size}
     return find(family).build(cell, **given, backend=backend, threads=threads, batch=batch)

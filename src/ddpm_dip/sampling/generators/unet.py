@@ -1,148 +1,28 @@
-"""A trained U-Net: a warm start, then the chain of a sampler."""
+"""A U-Net of this project's builder: a warm start, then the chain of a sampler."""
 
-from collections.abc import Callable, Sequence
-from functools import cache
-from types import ModuleType
+from torch import nn
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from ...jobs.errors import UserError
 from ...models import build_unet
-from ...models.scale import to_model_range
-from ...models.schedule import linear_schedule
+from ...models.schedule import Schedule, linear_schedule
 from ...models.unet import TIMESTEPS, tabulate_time
-from .. import backends, chain, samplers, warm_starts
-from ..noise import ancestral_noise, keyed_noise
-from . import Generator, Weights, find
-from . import dip as dip_alone
+from .. import with_chain
+from . import Generator, Weights
 
 AXES = ("epochs", "weights", "start", "passes", "sampler", "clip_x0", "steps", "nfe")
 
 
-def ready(weights: Weights, kind: str, image_shape: tuple[int, int, int]) -> nn.Module:
-    """The net with its weights of one kind, its time tabulated. Raises UserError where it was made for other images."""
-    if weights.image_shape != tuple(image_shape):
-        shape = "x".join(map(str, image_shape))
-        raise UserError(f"{weights.source}: made for images of {weights.header['image_shape']}, not of {shape}")
+def ready(weights: Weights, kind: str, image_shape: tuple[int, int, int]) -> tuple[nn.Module, Schedule]:
+    """The net with its weights of one kind, its time tabulated, and its schedule.
+
+    Raises UserError where it was made for other images.
+    """
+    with_chain.check_shape(weights, image_shape)
     header = weights.header
     net = build_unet(header["network"], image_shape, int(header["width"]) if "width" in header else None)
     net.load_state_dict(weights.of_kind(kind))
-    return tabulate_time(net)
+    return tabulate_time(net), linear_schedule(TIMESTEPS)
 
 
-def context_of(
-    train_mean: Tensor,
-    indices: Sequence[int],
-    *,
-    steps: int,
-    passes: int | None,
-    replicate: int,
-    dip: Callable[[Tensor], Tensor] | None,
-    **others: object,
-) -> warm_starts.Context:
-    """What a warm start may use, for the samples `indices` of `replicate`. train_mean, others: as in `Context`."""
-    return warm_starts.Context(
-        indices=indices,
-        image_shape=tuple(train_mean.shape[1:]),
-        steps=steps,
-        passes=passes,
-        schedule=linear_schedule(),
-        noise=lambda stream, shape, of=indices: keyed_noise(replicate, stream, of, shape),
-        dip=dip,
-        train_mean=train_mean,
-        replicate=replicate,
-        **others,
-    )
-
-
-@torch.inference_mode()
-def contexts(
-    start: ModuleType,
-    *,
-    steps: int,
-    passes: int | None,
-    replicate: int,
-    train: np.ndarray,
-    labels: np.ndarray | None = None,
-    dip: Weights | None = None,
-    gan: Weights | None = None,
-    backend: str,
-    threads: int,
-    batch: int,
-) -> Callable[[Sequence[int]], warm_starts.Context]:
-    """A function from samples' numbers to the context of a start for them; what it prepares is prepared once, here.
-
-    start: a module of `warm_starts`. The others are as in the package's `build`. Raises UserError where the start needs
-    what is not given.
-    """
-    name, needs = start.__name__.rpartition(".")[2].replace("_", "-"), getattr(start, "NEEDS", ())
-    channels = train.shape[1]
-    if "dip-untrained" in needs:
-        dip = dip_alone.untrained(replicate, channels)
-    uses_dip = any(need.partition("-")[0] == "dip" for need in needs)
-    if uses_dip and (dip is None or not passes or passes < 1):
-        raise UserError(f"the start {name} needs the input `dip`, and passes from 1 up")
-    if "gan" in needs and gan is None:
-        raise UserError(f"the start {name} needs the input `gan`, the weights of a DCGAN")
-    if "labels" in needs and (labels is None or len(labels) != len(train)):
-        raise UserError(f"the start {name} needs the labels of the training images, which the data set has none of")
-    others = {"train": train, "labels": labels}
-    if "gan" in needs:
-        # by name: what another start gives does not depend on how a DCGAN draws
-        build_gan = find("dcgan").build
-        others["gan"] = build_gan({"replicate": replicate}, weights=gan).draw
-    dip_net = dip_alone.ready(dip, channels, backend, threads, batch) if uses_dip else None
-    train_mean = to_model_range(train.mean(0, keepdims=True))
-    fixed = {"steps": steps, "passes": passes, "replicate": replicate, "dip": dip_net} | others
-    found = warm_starts.prepared(start, context_of(train_mean, (), **fixed)).prepared
-    return lambda indices: context_of(train_mean, indices, **fixed, prepared=found)
-
-
-def build(
-    cell: dict[str, object],
-    *,
-    weights: Weights | None,
-    dip: Weights | None,
-    gan: Weights | None,
-    train: np.ndarray,
-    labels: np.ndarray | None,
-    backend: str,
-    threads: int,
-    batch: int,
-) -> Generator:
+def build(cell: dict[str, object], **given: object) -> Generator:
     """The generator of a cell of the family `unet`, as the package describes it."""
-    steps, nfe, replicate = cell["steps"], cell["nfe"], cell["replicate"]
-    if not steps or not nfe or not 1 <= nfe <= steps <= TIMESTEPS:
-        raise UserError(f"a cell needs 1 <= nfe <= steps <= {TIMESTEPS}, not nfe {nfe} and steps {steps}")
-    if weights is None:
-        raise UserError("a cell of the family unet needs the input `weights`")
-    start, sampler, shape = warm_starts.find(cell["start"]), samplers.find(cell["sampler"]), train.shape[1:]
-    context_for = contexts(
-        start, steps=steps, passes=cell["passes"], replicate=replicate, train=train, labels=labels,
-        dip=dip, gan=gan, backend=backend, threads=threads, batch=batch,
-    )  # fmt: skip
-    timesteps, sees_else = samplers.timesteps(sampler, nfe, steps), hasattr(start, "see")
-    net, device = ready(weights, cell["weights"], shape), "cuda" if backend in backends.CUDA else "cpu"
-
-    @cache
-    @torch.inference_mode(False)
-    def prepared() -> Callable[..., Tensor]:  # once, and not where starts alone are drawn: it takes seconds
-        return chain.prepare(
-            net, sampler, timesteps, clip_x0=cell["clip_x0"], backend=backend, threads=threads,
-            shape=(batch, *shape), sees_else=sees_else,
-        )  # fmt: skip
-
-    @torch.inference_mode()
-    def draw_start(indices: Sequence[int]) -> Tensor:
-        return warm_starts.draw(start, context_for(indices))
-
-    @torch.inference_mode()
-    def draw(indices: Sequence[int], callback: Callable[[int, Tensor], None] = lambda t, x: None) -> Tensor:
-        run, context = prepared(), context_for(indices)
-        noise = ancestral_noise(replicate, indices, shape, device)
-        see = (lambda x: start.see(context, x)) if sees_else else None
-        return run(warm_starts.draw(start, context), noise, see=see, callback=callback)
-
-    return Generator(draw, timesteps, shape, weights.header["network"], backend, draw_start)
+    return with_chain.build(ready, cell, **given)

@@ -5,14 +5,15 @@ A module says how one step is made, and `chain.py` runs its steps on any decreas
     ADDS_NOISE = True     whether a step adds noise
     HAS_MEMORY = False    whether a step uses the x_0 that the step before predicted
     coefficients(timesteps, schedule) -> a NamedTuple of float64 tensors (len(timesteps),), one row a step
-    step(x, predicted_noise, x_0_before, noise, row, clip_x0) -> (x at the next timestep, x_0 for the next step)
+    step(x, x_0, x_0_before, noise, row) -> x at the next timestep
     SPACING = "even"      how `nfe` of the timesteps are chosen, a key of `models.schedule.SPACINGS`; may be left out
 
-The constants are literals, so that they can be read without importing the module. x, predicted_noise, x_0_before
-and noise are (N, C, H, W); x_0_before is zeros at first, and None where the sampler has no memory (its step then
-returns None for it, too); noise is N(0, 1), and None where none is added; row is the NamedTuple of one step, of floats
-or of tensors of one value; clip_x0 clamps the predicted x_0 to [-1, 1]. The last step of a chain goes to x_0, that is
-to alphas_cumprod = 1, and adds no noise.
+The constants are literals, so that they can be read without importing the module. x, x_0, x_0_before and noise are
+(N, C, H, W). x_0 is the net's prediction, whatever the net was trained to predict, and clamped to [-1, 1] where the
+chain is to be: the predicted noise that goes with it is (x - sqrt(alphas_cumprod) x_0) / sqrt(1 - alphas_cumprod).
+x_0_before is that of the step before, zeros at first, and None where the sampler has no memory. noise is N(0, 1), and
+None where none is added. row is the NamedTuple of one step, of floats or of tensors of one value. The last step of a
+chain goes to x_0, that is to alphas_cumprod = 1, and adds no noise.
 
 To add one, add a module and name it in an experiment's `sampler`.
 """
@@ -45,8 +46,8 @@ def find(name: str) -> ModuleType:
     return module
 
 
-def timesteps(sampler: ModuleType, nfe: int, of: int) -> list[int]:
-    """The `nfe` of the last `of` timesteps at which a sampler's module evaluates the net, decreasing.
+def timesteps(sampler: ModuleType, nfe: int, of: int, schedule: "Schedule") -> list[int]:
+    """The `nfe` of the last `of` timesteps of a schedule at which a sampler's module evaluates the net, decreasing.
 
     Raises UserError where its SPACING is unknown, and ValueError where nfe is not from 0 to `of`.
     """
@@ -55,7 +56,7 @@ def timesteps(sampler: ModuleType, nfe: int, of: int) -> list[int]:
     spacing = getattr(sampler, "SPACING", "even")
     if spacing not in SPACINGS:
         raise UserError(f"{sampler.__file__}: SPACING is {spacing!r}; known are {', '.join(SPACINGS)}")
-    return SPACINGS[spacing](nfe, of)
+    return SPACINGS[spacing](nfe, of, schedule)
 
 
 def run(
@@ -71,11 +72,11 @@ def run(
 ) -> "Tensor":
     """Run the chain of the sampler `name` from x (N, C, H, W), the state at timesteps[0], to x_0.
 
-    net(x, t): the predicted noise (N, C, H, W), for t (1,) int64. timesteps: any decreasing ones, the full chain, a
-    truncated or a respaced one. noise(t): N(0, 1) noise (N, C, H, W) of timestep t; it is not called by samplers that
-    add none. clip_x0: clamp each predicted x_0 to [-1, 1]. callback(t, x): called with each state x at t before its
-    step. Returns the raw x_0, not clamped but for clip_x0. Raises ValueError where timesteps do not decrease or leave
-    the schedule.
+    net(x, t): its prediction (N, C, H, W), of the schedule's prediction_type, for t (1,) int64. timesteps: any
+    decreasing ones, the full chain, a truncated or a respaced one. noise(t): N(0, 1) noise (N, C, H, W) of timestep t;
+    it is not called by samplers that add none. clip_x0: clamp each predicted x_0 to [-1, 1]. callback(t, x): called
+    with each state x at t before its step. Returns the raw x_0, not clamped but for clip_x0. Raises ValueError where
+    timesteps do not decrease or leave the schedule.
     """
     from .. import chain
 

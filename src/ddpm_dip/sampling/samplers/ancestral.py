@@ -17,12 +17,8 @@ HAS_MEMORY = False
 
 
 class Coefficients(NamedTuple):
-    noise_share: Tensor | float  # sqrt(1 - alphas_cumprod), of the noise in x_t
-    x_0_share: Tensor | float  # sqrt(alphas_cumprod), of x_0 in x_t
     weight_0: Tensor | float  # of x_0 in the posterior mean (equation 7)
     weight_t: Tensor | float  # of x_t in the posterior mean (equation 7)
-    removed: Tensor | float  # of the predicted noise, taken away from x_t (equation 11)
-    root_alpha: Tensor | float  # sqrt(alpha), by which equation 11 divides
     sigma: Tensor | float  # of the noise added; 0 in the last step
 
 
@@ -32,12 +28,8 @@ def coefficients(timesteps: Sequence[int], schedule: Schedule) -> Coefficients:
     sigma = betas.sqrt()
     sigma[-1:] = 0
     return Coefficients(
-        noise_share=(1 - here).sqrt(),
-        x_0_share=here.sqrt(),
         weight_0=following.sqrt() * betas / (1 - here),
         weight_t=alphas.sqrt() * (1 - following) / (1 - here),
-        removed=betas / (1 - here).sqrt(),
-        root_alpha=alphas.sqrt(),
         sigma=sigma,
     )
 
@@ -54,13 +46,7 @@ def sub_chain(timesteps: Sequence[int], schedule: Schedule) -> tuple[Tensor, Ten
     return alphas, betas, here, following
 
 
-def step(
-    x: Tensor, predicted_noise: Tensor, x_0_before: None, noise: Tensor | None, row: Coefficients, clip_x0: bool
-) -> tuple[Tensor, None]:
-    """x_t to x at the next timestep: equation 11, or equations 15 and 7 around the clamped x_0."""
-    if clip_x0:
-        x_0 = (x - row.noise_share * predicted_noise) / row.x_0_share
-        mean = row.weight_0 * x_0.clamp(-1, 1) + row.weight_t * x
-    else:
-        mean = (x - row.removed * predicted_noise) / row.root_alpha
-    return (mean if noise is None else mean + row.sigma * noise), None
+def step(x: Tensor, x_0: Tensor, x_0_before: None, noise: Tensor | None, row: Coefficients) -> Tensor:
+    """x_t to x at the next timestep: equation 7 around the predicted x_0; where it is not clamped, equation 11."""
+    mean = row.weight_0 * x_0 + row.weight_t * x
+    return mean if noise is None else mean + row.sigma * noise

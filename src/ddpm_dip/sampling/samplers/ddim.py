@@ -26,12 +26,7 @@ def coefficients(timesteps: Sequence[int], schedule: Schedule) -> Coefficients:
     return Coefficients((1 - here).sqrt(), here.sqrt(), (1 - following).sqrt(), following.sqrt())
 
 
-def step(
-    x: Tensor, predicted_noise: Tensor, x_0_before: None, noise: None, row: Coefficients, clip_x0: bool
-) -> tuple[Tensor, None]:
-    """x_t to x at the next timestep. With a clamped x_0, the noise is what x_t then holds besides it."""
-    x_0 = (x - row.noise_share * predicted_noise) / row.x_0_share
-    if clip_x0:
-        x_0 = x_0.clamp(-1, 1)
-        predicted_noise = (x - row.x_0_share * x_0) / row.noise_share
-    return row.next_x_0_share * x_0 + row.next_noise_share * predicted_noise, None
+def step(x: Tensor, x_0: Tensor, x_0_before: None, noise: None, row: Coefficients) -> Tensor:
+    """x_t to x at the next timestep. The noise is what x_t holds besides x_0, clamped or not."""
+    predicted_noise = (x - row.x_0_share * x_0) / row.noise_share
+    return row.next_x_0_share * x_0 + row.next_noise_share * predicted_noise

@@ -21,8 +21,6 @@ SPACING = "log-snr"
 
 
 class Coefficients(NamedTuple):
-    sigma: Tensor | float  # of the noise in x_t
-    alpha: Tensor | float  # of x_0 in x_t
     kept: Tensor | float  # sigma_next / sigma, of x_t
     weight_0: Tensor | float  # alpha_next (1 - e^-h), of the combined x_0
     extrapolated: Tensor | float  # 1 / (2 r) with r = h_before / h, of the change of x_0; 0 for first order
@@ -37,15 +35,10 @@ def coefficients(timesteps: Sequence[int], schedule: Schedule) -> Coefficients:
     h = (alpha_next / sigma_next).log() - (alpha / sigma).log()
     extrapolated = torch.zeros_like(h)
     extrapolated[1:-1] = h[1:-1] / h[:-2] / 2
-    return Coefficients(sigma, alpha, sigma_next / sigma, -alpha_next * torch.expm1(-h), extrapolated)
+    return Coefficients(sigma_next / sigma, -alpha_next * torch.expm1(-h), extrapolated)
 
 
-def step(
-    x: Tensor, predicted_noise: Tensor, x_0_before: Tensor, noise: None, row: Coefficients, clip_x0: bool
-) -> tuple[Tensor, Tensor]:
-    """x_t to x at the next timestep, and the predicted x_0."""
-    x_0 = (x - row.sigma * predicted_noise) / row.alpha
-    if clip_x0:
-        x_0 = x_0.clamp(-1, 1)
+def step(x: Tensor, x_0: Tensor, x_0_before: Tensor, noise: None, row: Coefficients) -> Tensor:
+    """x_t to x at the next timestep."""
     combined = (1 + row.extrapolated) * x_0 - row.extrapolated * x_0_before
-    return row.kept * x + row.weight_0 * combined, x_0
+    return row.kept * x + row.weight_0 * combined

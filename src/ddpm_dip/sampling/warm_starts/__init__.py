@@ -48,12 +48,13 @@ class Context(NamedTuple):
     schedule: "Schedule"  # its alphas_cumprod[steps - 1] is the noise level that the chain expects
     # (stream, shape) -> N(0, 1) of (len(indices), *shape); a third argument replaces the indices
     noise: "Callable[..., Tensor]"
-    dip: "Callable[[Tensor], Tensor] | None"  # the DIP net, (n, C, 32, 32) to the same in [0, 1]; None if not needed
+    dip: "Callable[[Tensor], Tensor] | None"  # the DIP net, (n, C, S, S) to the same in [0, 1]; None if not needed
     train_mean: "Tensor"  # the training images' mean (1, C, H, W), in [-1, 1]
     replicate: int = 0
     train: "np.ndarray | None" = None  # the training images (N, C, H, W) uint8
     labels: "np.ndarray | None" = None  # theirs, (N,) int64; None if not needed
     gan: "Callable[[Sequence[int]], Tensor] | None" = None  # indices -> a DCGAN's images in [-1, 1]; None if not needed
+    dip_size: int = 32  # S, in pixels: the side of the images that the DIP net takes
     prepared: object = None  # what the start's `prepare` returned
 
     @property

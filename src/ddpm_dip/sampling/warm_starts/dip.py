@@ -1,8 +1,7 @@
-"""N(0, I) of 32x32 through the DIP net, `passes` times, then resized; in [0, 1] and not re-noised, as in study A."""
+"""N(0, I) at the DIP net's size, `passes` times through it, then resized; in [0, 1], not re-noised, as in study A."""
 
 from torch import Tensor
 
-from ...models.dip import SIZE
 from ...models.dip_pass import dip_pass
 from . import Context
 
@@ -11,5 +10,5 @@ NEEDS = ("dip",)
 
 def start(context: Context) -> Tensor:
     channels, size, _ = context.image_shape
-    latents = context.noise("dip-latents", (channels, SIZE, SIZE))
-    return dip_pass(context.dip, latents, context.passes, size)
+    latents = context.noise("dip-latents", (channels, context.dip_size, context.dip_size))
+    return dip_pass(context.dip, latents, context.passes, size, context.dip_size)

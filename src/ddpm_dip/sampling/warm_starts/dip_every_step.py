@@ -12,4 +12,4 @@ NEEDS = ("dip",)
 
 
 def see(context: Context, x: Tensor) -> Tensor:
-    return dip_pass(context.dip, x, context.passes, context.image_shape[-1])
+    return dip_pass(context.dip, x, context.passes, context.image_shape[-1], context.dip_size)

@@ -5,7 +5,6 @@ These are of 1024 outputs, on the model's scale, from noise of its own.
 
 from torch import Tensor
 
-from ...models.dip import SIZE
 from ...models.dip_pass import dip_pass
 from ..gaussians import Gaussian, moments, noised
 from . import Context
@@ -19,6 +18,6 @@ DRAWS = 1024
 
 def prepare(context: Context) -> Gaussian:
     channels, size, _ = context.image_shape
-    latents = context.noise("dip-moments", (channels, SIZE, SIZE), range(DRAWS))
-    images: Tensor = 2 * dip_pass(context.dip, latents, context.passes, size) - 1
+    latents = context.noise("dip-moments", (channels, context.dip_size, context.dip_size), range(DRAWS))
+    images: Tensor = 2 * dip_pass(context.dip, latents, context.passes, size, context.dip_size) - 1
     return noised(*moments([images]), context.alpha_cumprod)
