@@ -114,13 +114,12 @@ def test_too_few_images_are_said_before_any_job(tmp_path):
     for number in range(300):
         (tmp_path / f"{number}.png").touch()
     overlay = {"data": {"dataset": "image_folder", "root": str(tmp_path), "reference": 300}}
-    message = (
-        r"^config: data.reference is 300, but there are 300 images, .* it would be 150, and sampling.n at most 75\."
-    )
+    message = r"^config: data.reference is 300, but at most 299 .* it would be 150, and sampling.n at most 75\."
     with pytest.raises(UserError, match=message):
         configuration.check(laid_over(overlay))
-    with pytest.raises(UserError, match="data.reference is 1797, but there are 1797 images"):
-        configuration.check(laid_over({"data": {"reference": 1797}}))
+    for part, most in (({}, 1796), ({"dataset": "photos", "channels": 3}, 2474), ({"dataset": "mnist"}, 10_000)):
+        with pytest.raises(UserError, match=f"data.reference is {most + 1}, but at most {most} images"):
+            configuration.check(laid_over({"data": part | {"reference": most + 1}}))
     overlay["data"]["reference"] = 256
     asked = study.read(laid_over(overlay))  # and without labels
     assert {claim.metric for claim in asked.claims if claim.name == "A4"} == {"fd_rotation"} and not asked.labelled

@@ -4,8 +4,8 @@
     check(options)              optional: raises UserError for what is wrong in the options, without reading an image
     LABELLED = False            where its images have no labels
     labelled(options)           instead, where that depends on the options: whether they have
-    count(options) -> int       optional: how many images there are to hold some out of, seen without reading one; None
-                                where that shows only when they are read
+    most_held_out(options)      optional: the largest data.reference, seen without reading an image: one less than
+                                there are images, or all of a test file of its own; None where it cannot be seen
 
 In a name, '-' and '_' are the same. A file that defines or imports no `load` is no data set, but serves those that are.
 Nothing here imports torch before it is needed, so that a workflow can check its settings fast.
@@ -192,13 +192,13 @@ def has_labels(options: Options) -> bool:
     return module.labelled(options) if hasattr(module, "labelled") else getattr(module, "LABELLED", True)
 
 
-def count(options: Options) -> int | None:
-    """How many images there are to hold some out of; None where that shows only when they are read.
+def most_held_out(options: Options) -> int | None:
+    """How many images can be held out of training; None where that shows only when they are read.
 
-    Of a set whose own train and test files are both loaded, these are the test images.
+    Of a set whose own train and test files are both loaded, these are all test images; of others, all but one.
     """
     module = _module(options.dataset)
-    return module.count(options) if hasattr(module, "count") else None
+    return module.most_held_out(options) if hasattr(module, "most_held_out") else None
 
 
 def check_root(options: Options) -> Path:

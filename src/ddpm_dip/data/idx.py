@@ -2,7 +2,9 @@
 
 import gzip
 import socket
+import struct
 import tempfile
+import zlib
 from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
@@ -12,6 +14,8 @@ import numpy as np
 from ..jobs.errors import UserError
 from . import Loaded, Options, check_root, prepare
 
+IMAGES = bytes([0, 0, 8, 3])  # how a file of images begins: unsigned bytes, three dimensions
+COUNTS = {"train": 60_000, "test": 10_000}  # images
 PREFIXES = {"train": "train", "test": "t10k"}  # split -> how the names of its two files begin
 
 
@@ -37,6 +41,20 @@ def check(options: Options) -> None:
             f"data.root: '{root}' has no {', '.join(missing)} (nor the same unpacked), needed for data.split "
             f"'{options.split}'; put the original files there, or choose a data.split whose files are there"
         )
+
+
+def most_held_out(options: Options) -> int | None:
+    """All test images where train images are loaded, too, else all but one; None where a file's head is damaged."""
+    split, left = ("test", 0) if options.split == "both" else (options.split, 1)
+    if options.root is None:
+        return COUNTS[split] - left
+    path = find_file(Path(options.root).expanduser(), needed_files(split)[0])
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            kind, count = struct.unpack(">4si", file.read(8))
+    except (OSError, EOFError, zlib.error, struct.error):
+        return None  # named when it is read
+    return count - left if kind == IMAGES else None
 
 
 def load_idx(options: Options, class_name: str) -> Loaded:

@@ -56,11 +56,11 @@ def labelled(options: Options) -> bool:
     return bool(classes(Path(options.root).expanduser()))
 
 
-def count(options: Options) -> int | None:
-    """How many images there are; None of an archive."""
+def most_held_out(options: Options) -> int | None:
+    """All images but one; None of an archive."""
     if options.root is None or is_packed(options.root):
         return None
-    return sum(1 for _ in image_files(Path(options.root).expanduser()))
+    return sum(1 for _ in image_files(Path(options.root).expanduser())) - 1
 
 
 def check(options: Options) -> None:

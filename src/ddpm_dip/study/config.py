@@ -323,19 +323,19 @@ def check_data(config: dict) -> Iterator[str]:
         return
     try:
         data.check(grid.options_of(config))
-        yield from check_count(config)
+        yield from check_reference(config)
     except UserError as error:
         yield str(error)
 
 
-def check_count(config: dict) -> Iterator[str]:
+def check_reference(config: dict) -> Iterator[str]:
     """Whether there are images enough to hold some out, as far as that can be seen before they are read."""
-    count, reference = data.count(grid.options_of(config)), config["data"]["reference"]
-    if count is not None and reference >= count:
-        half = count // 2
+    most, reference = data.most_held_out(grid.options_of(config)), config["data"]["reference"]
+    if most is not None and reference > most:
+        half = (most + 1) // 2
         yield (
-            f"data.reference is {reference}, but there are {count} images, and some must be left; with "
-            f"half held out it would be {half}, and sampling.n at most {half // 2}. Verdicts need a sampling.n of 128"
+            f"data.reference is {reference}, but at most {most} images can be held out; with half of them it would be "
+            f"{half}, and sampling.n at most {half // 2}. Verdicts need a sampling.n of 128"
         )
 
 
