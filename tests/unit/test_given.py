@@ -73,12 +73,18 @@ def config_of(**model) -> dict:
 
 def taken(folder: Path, **model) -> generators.Weights:
     """A given model's first net, by the job that a plan has of it, run in `folder`."""
-    asked = study.read(config_of(**model))
-    (job,) = (job for job in plan.plan(asked, MACHINE) if (job.stage, job.name) == ("import_model", "mine/r0"))
-    path = jobfile.write(folder, job.stage, json.loads(json.dumps(job.settings)), job.inputs, job.outputs, "mine")
-    jobfile.run(job.stage, path)
-    output = folder / job.outputs["weights"]
+    (output,) = done(folder, "import_model", config_of(**model))
     return generators.Weights(output, *files.read_safetensors(output))
+
+
+def done(folder: Path, stage: str, config: dict) -> list[Path]:
+    """The results of a study's jobs of one stage, each run in `folder` as the plan has it."""
+    made = []
+    for job in (job for job in plan.plan(study.read(config), MACHINE) if job.stage == stage):
+        settings = json.loads(json.dumps(job.settings))
+        jobfile.run(stage, jobfile.write(folder, stage, settings, job.inputs, job.outputs, job.name))
+        made += [folder / output for output in job.outputs.values()]
+    return made
 
 
 def drawn(family: str, weights: generators.Weights, backend: str = "torch", batch: int = N, **axes):
@@ -164,6 +170,21 @@ def test_openvino_draws_what_eager_draws(family, saved, tmp_path):
     eager, _ = drawn(family, weights, **axes)
     converted, _ = drawn(family, weights, "openvino", batch=4, **axes)  # a smaller batch than it was converted for
     assert (eager - converted).abs().max() < 1e-4
+
+
+def test_the_ends_of_a_strip_between_two_latents_are_samples_of_the_given_net(saved, tmp_path):
+    config = config_of(family="diffusers", path=str(saved("v")))
+    way = {"models": ["mine"], "paths": ["linear"], "samplers": ["ddim", "ancestral"], "noise": ["independent"]}
+    config["experiments"]["interpolation"] = way | {"steps": 100, "ddim_steps": 10, "pairs": 1, "points": 3}
+    config["sampling"]["clip_x0"] = True
+    (output,) = done(tmp_path, "import_model", config)
+    weights = generators.Weights(output, *files.read_safetensors(output))
+    strips = [files.read_npz(path) for path in done(tmp_path, "interpolate", config)]
+    found = {json.loads(str(strip["names"]))["sampler"]: torch.from_numpy(strip["images"][0]) for strip in strips}
+    assert set(found) == {"ddim", "ancestral"} and all(strip.shape == (3, *SHAPE) for strip in found.values())
+    images, _ = drawn("diffusers", weights, sampler="ddim", clip_x0=True, steps=100, nfe=10)
+    torch.testing.assert_close(found["ddim"][[0, -1]], images, atol=1e-4, rtol=0)
+    assert (found["ddim"][1] - images).abs().amax((1, 2, 3)).min() > 0.05
 
 
 def of_family(family, saved, folder) -> dict:
