@@ -330,6 +330,7 @@ def test_resize_is_torchvision_s_and_pillow_s(source, target):
 # --- batches and backends ---
 
 
+@functools.cache
 def compiled(backend, batch):
     return backends.BACKENDS[backend](lively_unet(), (torch.zeros(batch, *SHAPE), torch.zeros(1).long()), 1)
 

@@ -139,7 +139,7 @@ def test_the_bounds_of_a_speed_up_hold_the_truth():
 def test_a_step_more_or_less_flips_no_verdict():
     """Where the distance falls with K, the grid of K must not decide, so long as its largest is as good in truth."""
     rng, flips, runs = np.random.default_rng(1), 0, 0
-    for _ in range(200):
+    for _ in range(100):
         asked, values = saving([50, 100, 150, 200, 300, 500, 700], true_curve, rng)
         given = plain(values, rng, 0.1)
         whole = judged(asked, given)

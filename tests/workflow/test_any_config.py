@@ -131,7 +131,7 @@ def names_keys(message: str) -> bool:
     return all(re.match(KEY, line) for line in message.splitlines()) and bool(message)
 
 
-@many(100, 1500)
+@many(100, 500)
 def test_check_accepts_or_names_the_key(examples):
     @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(config=mutated(WHOLE))
@@ -167,7 +167,7 @@ def dry_run(overlay: dict, folder: Path) -> str:
     return printed.getvalue()
 
 
-@many(30, 400)
+@many(30, 150)
 def test_every_accepted_config_has_a_dag(examples, tmp_path, monkeypatch):
     accepted = []
     monkeypatch.setattr(files, "lock", lambda folder, wait=False: 1)  # one process, a thousand runs
@@ -183,4 +183,4 @@ def test_every_accepted_config_has_a_dag(examples, tmp_path, monkeypatch):
             assert names_keys(str(error)), str(error)
 
     plan()
-    assert len(accepted) > (200 if examples == 1000 else 0)  # else the changes are too wild to say anything of DAGs
+    assert len(accepted) > examples / 5  # else the changes are too wild to say anything of DAGs

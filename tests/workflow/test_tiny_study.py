@@ -308,7 +308,7 @@ def test_all_mistakes_are_said_at_once(tmp_path):
     overlay = {"sampling": {"nn": 3}, "dip": {"iterations": 0}, "timing": {"models": ["hw5"]}}
     done = snakemake(tmp_path, overlay=overlay)
     text = done.stdout + done.stderr
-    for says in ("sampling: unknown key 'nn'", "dip.iterations is 0", "timing.models: 'hw5' is not among the U-Nets"):
+    for says in ("sampling: unknown key 'nn'", "dip.iterations is 0", "timing.models: 'hw5' is not among the models"):
         assert f"config: {says}" in text
     assert done.returncode != 0 and "Traceback" not in text
 
