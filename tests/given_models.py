@@ -64,9 +64,9 @@ def trained(kind: str, steps: int = 40) -> DDPMPipeline:
     return DDPMPipeline(net.eval(), scheduler)
 
 
-def untrained(folder: Path, scheduler: dict | None = None, **architecture) -> Path:
+def untrained(folder: Path, scheduler: dict | None = None, seed: int = 0, **architecture) -> Path:
     """The folder of a saved pipeline whose net is as it was initialised."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     net = UNet2DModel(**ARCHITECTURE | architecture)
     DDPMPipeline(net, DDPMScheduler(**scheduler or {})).save_pretrained(folder)
     return folder

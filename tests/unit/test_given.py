@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ from ddpm_dip.sampling import generators
 from ddpm_dip.sampling.noise import keyed_noise
 from ddpm_dip.study import given, plan
 
-from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel  # isort: skip, after given_models
+from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, UNet2DModel  # isort: skip, after given_models
 from diffusers.pipelines.ddim import pipeline_ddim  # isort: skip
 from diffusers.pipelines.ddpm import pipeline_ddpm  # isort: skip
 from diffusers.schedulers import scheduling_ddpm  # isort: skip
@@ -132,18 +133,44 @@ def test_a_chain_from_noise_is_diffusers_own_pipeline(kind, saved, same_noise, t
     timesteps = KINDS[kind][0]
     folder = saved(kind)
     pipeline = pipeline_ddpm.DDPMPipeline.from_pretrained(folder)
-    same_noise.extend(keyed_noise(0, "ancestral", range(N), SHAPE, t) for t in range(timesteps - 1, 0, -1))
+    noise = [keyed_noise(0, "ancestral", range(N), SHAPE, t) for t in range(timesteps - 1, 0, -1)]
+    same_noise.extend(noise)
+    theirs = as_it_is = states_of(pipeline, timesteps)
     if kind == "v-cosine":
         # of 1000 timesteps, 1 - alphas_cumprod begins at 4e-5: in the pipeline's float32 the posterior's two weights at
         # small t are off by 2e-4 together, and so is a pixel
         own = schedule.schedule_of(1000, "squaredcos_cap_v2").alphas_cumprod
         pipeline.scheduler.alphas_cumprod, pipeline.scheduler.one = own, torch.ones((), dtype=torch.float64)
-    theirs = states_of(pipeline, timesteps)
+        same_noise.extend(noise)
+        theirs = states_of(pipeline, timesteps)
     weights = taken(tmp_path, family="diffusers", path=str(folder))
     axes = {"sampler": "ancestral-small", "clip_x0": True, "steps": timesteps, "nfe": timesteps}
     images, ours = drawn("diffusers", weights, **axes)
     assert images.abs().max() <= 1 + 1e-6 and images.std() > 0.1 and not same_noise
     assert (ours[1:] - theirs).abs().max() < 1e-4
+    assert (ours[1:] - as_it_is).abs().max() < 3e-4
+
+
+def test_a_pipeline_of_old_in_one_folder_with_old_names_is_taken_as_diffusers_takes_it(saved, tmp_path):
+    """As the first public checkpoints are: no folders of parts, and attention's layers by their former names."""
+    folder = shutil.copytree(saved("epsilon-cosine"), tmp_path / "old")
+    names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    tensors = load_file(folder / "unet/diffusion_pytorch_model.safetensors")
+    for new, old in names.items():
+        tensors = {name.replace(f".{new}.", f".{old}."): tensor for name, tensor in tensors.items()}
+    assert any(".proj_attn." in name for name in tensors)
+    save_file(tensors, folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+    for part, name in (("unet", "config.json"), ("scheduler", "scheduler_config.json")):
+        (folder / part / name).rename(folder / name)
+        shutil.rmtree(folder / part)
+    weights = taken(tmp_path, family="diffusers", path=str(folder))
+    net, own = generators.find("diffusers").ready(weights, None, SHAPE)
+    theirs = DDPMPipeline.from_pretrained(folder)
+    x, t = torch.randn(N, *SHAPE), torch.tensor([50])
+    assert (
+        torch.equal(net(x, t), theirs.unet(x, t).sample)
+        and len(own.betas) == theirs.scheduler.config.num_train_timesteps
+    )
 
 
 @pytest.mark.slow
@@ -238,7 +265,7 @@ def test_what_is_known_of_schedules_without_torch_is_what_models_have():
 
 
 def test_a_list_of_folders_is_one_a_replicate_and_one_alone_is_replicate_0(tmp_path):
-    folders = [str(untrained(tmp_path / name, {"num_train_timesteps": 100})) for name in "ab"]
+    folders = [str(untrained(tmp_path / name, {"num_train_timesteps": 100}, seed)) for seed, name in enumerate("ab")]
     config = config_of(family="diffusers", path=folders) | {
         "seeds": {"data": 0, "classifiers": [0], "replicates": [0, 1]}
     }
@@ -262,6 +289,35 @@ def test_a_list_of_folders_is_one_a_replicate_and_one_alone_is_replicate_0(tmp_p
     sampled = jobs["sample", "mine/r1/noise/ancestral/K0100-nfe0100"]
     assert sampled.inputs["weights"] == "models/mine/r1/weights.safetensors"
     assert plan.to_preload(asked) == ("ddpm_dip.data.torchvision_import", "diffusers.models.unets.unet_2d")
+
+
+def test_one_net_twice_is_no_replicate(tmp_path):
+    folder = untrained(tmp_path / "a")
+    config = config_of(family="diffusers", path=[str(folder), str(untrained(tmp_path / "b")), f"{folder}/../a"])
+    with pytest.raises(UserError, match=r"models\.mine\.path\.1 is the same net as path\.0: replicates are nets that"):
+        plan.plan(study.read(config), MACHINE)
+
+
+def test_replicates_that_diffusers_saved_again_are_alike(tmp_path):
+    folders = [untrained(tmp_path / name, seed=seed) for seed, name in enumerate("abc")]
+    DDPMPipeline.from_pretrained(folders[1]).save_pretrained(folders[1])  # its configuration now names its folder
+    assert "_name_or_path" in files.read_json(folders[1] / "unet/config.json")
+    assert len(study.read(config_of(family="diffusers", path=list(map(str, folders)))).cells) == 3
+
+
+def test_a_claim_on_ways_between_latents_is_about_the_nets_that_there_are_and_changes_with_them(tmp_path):
+    folders = [str(untrained(tmp_path / name, seed=seed)) for seed, name in enumerate("abc")]
+    digests = []
+    for path in (folders[:1], folders):
+        config = config_of(family="diffusers", path=path)
+        ways = {"models": ["mine"], "paths": ["linear", "spherical"], "samplers": ["ddim"], "noise": ["shared"]}
+        config["experiments"]["interpolation"] = ways | {"steps": 9, "ddim_steps": 9, "pairs": 8, "points": 3}
+        claim = {"better": {"path": "spherical"}, "than": {"path": "linear"}, "at": {"model": "mine"}}
+        config["claims"] = {"ways": claim | {"metric": "path_ratio"}}
+        (claim,) = study.read(config).claims
+        assert [list(stratum.a) for stratum in claim.rows["mine"]] == [list(range(len(path)))], claim
+        digests.append(claim.digest)
+    assert len(set(digests)) == 2
 
 
 def test_a_study_with_given_nets_is_read_without_torch_and_diffusers(tmp_path):
@@ -319,7 +375,7 @@ def test_a_wrong_folder_a_pickle_and_other_files_are_one_message_each(tmp_path):
     refused(
         "nowhere is not a folder; give one that diffusers wrote", family="diffusers", path=str(tmp_path / "nowhere")
     )
-    refused("holds neither a pipeline (model_index.json) nor a net", family="diffusers", path=str(tmp_path))
+    refused("holds no net (config.json)", family="diffusers", path=str(tmp_path))
     refused("models.mine.schedule is missing: ", family="diffusers", path=str(unet))
     refused("models.mine.schedule: the pipeline ", family="diffusers", path=str(folder), schedule={})
     refused("unknown key 'beta'; did you mean", family="diffusers", path=str(unet), schedule={"beta": 1})
@@ -335,6 +391,7 @@ def test_a_wrong_folder_a_pickle_and_other_files_are_one_message_each(tmp_path):
     refused(
         "diffusion_pytorch_model.bin may be a pickle file, which can run any code", family="diffusers", path=str(folder)
     )
+    refused("is not a folder", family="diffusers", path="~no-such-user/net")
     (unet / "diffusion_pytorch_model.bin").unlink()
     refused("holds no diffusion_pytorch_model.safetensors", family="diffusers", path=str(folder))
 
@@ -368,13 +425,56 @@ def test_a_user_s_own_net_that_cannot_be_is_one_message(tmp_path):
             r"must return \(2, 1, 16, 16\) torch.flo",
         ),
         ("import no_such_thing\n" + TORCH_NET, r"net\.py: ModuleNotFoundError: No module named 'no_such_thing'"),
-        (TORCH_NET.replace("self.conv(x) +", "undefined +"), r"cannot be called on images \(1, 16, 16\): NameError"),
+        (
+            TORCH_NET.replace("self.conv(x) +", "undefined +"),
+            r"cannot be called on images \(1, 16, 16\) at timestep 0: NameError",
+        ),
+        (TORCH_NET.replace("def build()", "def build(width)"), r"net\.py: TypeError: build\(\) missing 1 required"),
     ],
-    ids=["no module", "other weights", "no image", "import", "error"],
+    ids=["no module", "other weights", "no image", "import", "error", "an argument"],
 )
 def test_a_net_that_does_not_work_is_found_when_it_is_taken(tmp_path, code, message):
     with pytest.raises(UserError, match=message):
         taken(tmp_path, **torch_model(tmp_path, code))
+
+
+def test_a_net_of_fewer_timesteps_than_its_schedule_is_found_when_it_is_taken(tmp_path):
+    with pytest.raises(UserError, match=r"cannot be called on images \(1, 16, 16\) at timestep 999: IndexError"):
+        taken(tmp_path, **torch_model(tmp_path, schedule={"num_train_timesteps": 1000}))
+
+
+def test_a_file_that_is_gone_when_it_is_taken_is_named(tmp_path):
+    asked = study.read(config_of(**torch_model(tmp_path)))
+    (job,) = (job for job in plan.plan(asked, MACHINE) if job.stage == "import_model")
+    settings = json.loads(json.dumps(job.settings))
+    (tmp_path / "net.safetensors").unlink()
+    with pytest.raises(UserError, match=r"net\.safetensors: gone, or changed after this job was planned; run again"):
+        jobfile.run(job.stage, jobfile.write(tmp_path, job.stage, settings, {}, job.outputs))
+
+
+def test_a_net_may_import_what_lies_beside_it_whenever_it_likes(tmp_path):
+    (tmp_path / "beside_it.py").write_text("shift = 1.0\n")
+    code = "from __future__ import annotations\nfrom dataclasses import dataclass\n" + TORCH_NET.replace(
+        "return self.conv(x)", "from beside_it import shift\n        return shift + self.conv(x)"
+    ).replace("    return Net()", "    import beside_it\n    return Net()")
+    code += "\n\n@dataclass\nclass Settings:\n    width: int = 3\n"
+    weights = taken(tmp_path, **torch_model(tmp_path, code))
+    net, _ = generators.find("torch").ready(weights, None, SHAPE)
+    plain = taken(tmp_path / "b", **torch_model(tmp_path))
+    x, t = torch.randn(2, *SHAPE), torch.tensor([3])
+    torch.testing.assert_close(net(x, t), 1 + generators.find("torch").ready(plain, None, SHAPE)[0](x, t))
+
+
+def test_a_net_that_no_trace_holds_is_refused_by_openvino_and_drawn_by_torch(tmp_path):
+    pytest.importorskip("openvino")
+    code = TORCH_NET.replace("return self.conv(x) +", "return self.conv(x) * (1 + float(t[0])) +")
+    weights = taken(tmp_path, **torch_model(tmp_path, code))
+    axes = {"sampler": "ddim", "clip_x0": True, "steps": 50, "nfe": 6}
+    drawn("torch", weights, **axes)
+    with pytest.raises(
+        UserError, match=r"by openvino the net predicts something else at timestep 49 .*; say sampling.backend: torch"
+    ):
+        drawn("torch", weights, "openvino", **axes)
 
 
 def test_weights_of_another_net_are_found_when_they_are_taken(tmp_path):

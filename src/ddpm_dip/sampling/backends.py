@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ..jobs.errors import UserError
 from ..models import gpu
 
 Compiled = Callable[..., Tensor]
@@ -44,6 +45,22 @@ def openvino(net: nn.Module, example: tuple[Tensor, ...], threads: int, precisio
         request.set_input_tensor(index, ov.Tensor(buffer.numpy(), shared_memory=True))
     request.set_output_tensor(ov.Tensor(result.numpy(), shared_memory=True))
     return with_buffers(buffers, partial(request.infer, share_outputs=True), result)
+
+
+@torch.inference_mode()
+def check_traced(net: nn.Module, compiled: Compiled, shape: tuple[int, ...], t: int, backend: str) -> None:
+    """Raises UserError where a net that was traced at timestep 0 is not the net at t: one image (C, H, W) is tried.
+
+    A trace keeps the numbers that a net takes from t by float(t[0]), say.
+    """
+    x = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
+    right, found = net(x, torch.tensor([t])), compiled(x, torch.tensor([t]))
+    allowed = 0.1 if backend.endswith("bf16") else 1e-3
+    if not (found - right).norm() <= allowed * right.norm():
+        raise UserError(
+            f"sampling.backend: by {backend} the net predicts something else at timestep {t} than by PyTorch, as what "
+            "it does with t cannot be traced; say sampling.backend: torch"
+        )
 
 
 def lanes(net: nn.Module, example: tuple[Tensor, ...], threads: int) -> Compiled:

@@ -163,6 +163,8 @@ def prepare(
         step = backends.cuda_graph(module, module.example(shape), backends.CUDA[backend])
     else:
         compiled = backends.BACKENDS[backend](net, (torch.zeros(shape), torch.zeros(1, dtype=torch.int64)), threads)
+        if backend.startswith("openvino"):
+            backends.check_traced(net, compiled, shape[1:], len(schedule.betas) - 1, backend)
 
     @torch.inference_mode()
     def chain(

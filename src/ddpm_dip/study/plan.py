@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import data
+from ..jobs.errors import UserError
 from ..jobs.ledger import Planned
 from ..report import plan as report_plan
 from . import Cell, Study, claims, given, plugins, timing
@@ -235,6 +236,7 @@ def imports(study: Study) -> Iterator[Planned]:
     images = study.config["data"]
     used = {(cell.model, cell.replicate) for cell in drawn(study) if cell.model != DIP and cell.epochs is None}
     used |= {(names["model"], names["replicate"]) for names in study.interpolations.values() if names["epochs"] is None}
+    nets: dict[tuple[str, str], int] = {}
     for model, replicate in sorted(used):
         settings = study.config["models"][model]
         description = given.describe(model, settings)
@@ -242,6 +244,12 @@ def imports(study: Study) -> Iterator[Planned]:
         own = {name: settings[name] for name in ("family", "module") if name in settings}
         own |= {"schedule": description.schedule, "image_shape": shape}
         own |= {"files": given.digests(settings, description.paths[replicate])}
+        weights = next(digest for path, digest in own["files"] if path.endswith(".safetensors"))
+        if (twin := nets.setdefault((model, weights), replicate)) != replicate:
+            raise UserError(
+                f"config: models.{model}.path.{replicate} is the same net as path.{twin}: replicates are nets that "
+                "were trained apart; leave one out"
+            )
         folder = snapshot_of(model, replicate, None)
         yield Planned(
             "import_model",
@@ -392,6 +400,8 @@ def timings(study: Study, machine: Machine) -> Iterator[Planned]:
             "backends": backends,
             "rounds": asked["rounds"],
         }
+        if any("dip-untrained" in needs(cell.start) for cell in cells):
+            settings["dip_size"] = study.config["dip"]["size"]
         used = dict.fromkeys(module for cell in cells for module in modules_of(study, cell))
         yield Planned(
             "time_sampling",

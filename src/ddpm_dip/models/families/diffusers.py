@@ -35,7 +35,9 @@ def take(settings: dict) -> tuple[dict[str, Tensor], dict[str, object]]:
     try:
         build(tensors, header)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{weights}: these are not the weights of {config}: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"{weights}: these are not the weights of {config}: {str(error).splitlines()[-1].strip()}"
+        ) from error
     return tensors, header
 
 
@@ -44,5 +46,7 @@ def build(tensors: dict[str, Tensor], header: dict[str, str]) -> nn.Module:
     from diffusers.models.unets.unet_2d import UNet2DModel  # isort: skip
 
     net = UNet2DModel.from_config(json.loads(header["config"]))
+    tensors = dict(tensors)
+    net._fix_state_dict_keys_on_load(tensors)  # attention's names in older ones, as from_pretrained has it
     net.load_state_dict(tensors)
     return UNet(net).eval()

@@ -6,7 +6,6 @@ range of the data, [-1, 1], and t (N,) int64, the same timestep N times; it retu
 
 import importlib.util
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -38,7 +37,7 @@ def take(settings: dict) -> tuple[dict[str, Tensor], dict[str, object]]:
 def build(tensors: dict[str, Tensor], header: dict[str, str]) -> nn.Module:
     """Raises UserError, naming the file, where it changed since it was taken, or builds no net of these weights."""
     path, function = Path(header["module"]), header["function"]
-    net = function_of(path, function, header["module_sha256"])()
+    net = built(path, function, header["module_sha256"])
     if not isinstance(net, nn.Module):
         raise UserError(f"{path}: {function}() must return an nn.Module; it returned {type(net).__name__}")
     try:
@@ -48,17 +47,16 @@ def build(tensors: dict[str, Tensor], header: dict[str, str]) -> nn.Module:
     return Called(net).eval()
 
 
-def function_of(path: Path, function: str, digest: str) -> Callable[[], nn.Module]:
-    """The function of a file, which may import what lies beside it."""
+def built(path: Path, function: str, digest: str) -> object:
+    """What a file's function returns. It may import what lies beside it, also when the net is called."""
     if not path.is_file() or files.sha256(path) != digest:
         raise UserError(f"{path}: gone, or changed after this job was planned; run again")
-    sys.path.insert(0, str(path.resolve().parent))
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(folder)
     try:
         spec = importlib.util.spec_from_file_location(f"given_{path.stem}", path)
-        module = importlib.util.module_from_spec(spec)
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look for it there
         spec.loader.exec_module(module)
+        return getattr(module, function)()
     except Exception as error:  # the user's own code may raise anything
         raise UserError(f"{path}: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.pop(0)
-    return getattr(module, function)

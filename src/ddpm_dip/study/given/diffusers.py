@@ -1,17 +1,18 @@
 """Nets saved by Hugging Face's diffusers: the folder of a pipeline, or of a bare UNet2DModel.
 
 A pipeline is what `DDPMPipeline.save_pretrained` writes: `model_index.json`, the folder `unet`, and the folder
-`scheduler`, whose configuration says what the net was trained on. A bare UNet2DModel does not say that, so the
-configuration's `schedule` does.
+`scheduler`, whose configuration says what the net was trained on; older ones have all files in one folder. A bare
+UNet2DModel does not say what it was trained on, so the configuration's `schedule` does.
 """
 
 from pathlib import Path
 
 from ...jobs.errors import UserError
-from . import PICKLES, SCHEDULE, Description, check_safetensors, checked_schedule, paths_of, read_json
+from . import PICKLES, SCHEDULE, Description, check_safetensors, checked_schedule, expanded, paths_of, read_json
 
 KEYS = ("path", "schedule")
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+SCHEDULER = "scheduler_config.json"
 OF_LATENTS = ("vae", "vqvae", "movq", "vqgan")  # parts of a pipeline that decode what the net draws
 OF_CONDITIONS = ("text_encoder", "tokenizer", "image_encoder", "transformer", "prior", "bert")
 
@@ -21,7 +22,7 @@ def describe(key: str, settings: dict) -> Description:
     paths, first = paths_of(settings), None
     for index, path in enumerate(paths):
         at = f"{key}.path" if len(paths) == 1 else f"{key}.path.{index}"
-        found = describe_folder(key, at, settings, Path(path).expanduser())
+        found = describe_folder(key, at, settings, expanded(path))
         if first is not None and found != first:
             raise UserError(
                 f"{at}: {path} is not like {paths[0]}: replicates have one architecture, image size and schedule"
@@ -34,32 +35,36 @@ def describe(key: str, settings: dict) -> Description:
 
 
 def files(settings: dict, path: str) -> list[Path]:
-    folder = Path(path).expanduser()
-    unet = unet_folder(folder)
-    scheduler = [] if unet == folder else [folder / "scheduler/scheduler_config.json"]
-    return [unet / "config.json", unet / WEIGHTS, *scheduler]
+    folder = expanded(path)
+    unet, scheduler = part_of(folder, "unet"), part_of(folder, "scheduler") / SCHEDULER
+    return [unet / "config.json", unet / WEIGHTS, *([scheduler] if is_pipeline(folder) else [])]
 
 
-def unet_folder(folder: Path) -> Path:
-    return folder / "unet" if (folder / "model_index.json").is_file() else folder
+def is_pipeline(folder: Path) -> bool:
+    return (folder / "model_index.json").is_file()
+
+
+def part_of(folder: Path, name: str) -> Path:
+    """A pipeline's own folder of a part where it has one, as diffusers looks for it."""
+    return folder / name if is_pipeline(folder) and (folder / name).is_dir() else folder
 
 
 def describe_folder(key: str, at: str, settings: dict, folder: Path) -> tuple[dict, dict]:
     """The net's configuration and its schedule."""
     if not folder.is_dir():
         raise UserError(f"{at}: {folder} is not a folder; give one that diffusers wrote")
-    unet = unet_folder(folder)
-    if unet != folder:
+    unet = part_of(folder, "unet")
+    if is_pipeline(folder):
         check_pipeline(at, folder)
     if not (unet / "config.json").is_file():
         raise UserError(
-            f"{at}: {folder} holds neither a pipeline (model_index.json) nor a net (config.json); give a folder "
-            "that save_pretrained of diffusers wrote"
+            f"{at}: {unet} holds no net (config.json); give a folder that save_pretrained of diffusers wrote"
         )
-    config = read_json(at, unet / "config.json")
+    written = read_json(at, unet / "config.json")
+    config = {name: value for name, value in written.items() if name == "_class_name" or not name.startswith("_")}
     check_unet(at, unet, config)
     check_weights(at, unet)
-    if unet == folder:
+    if not is_pipeline(folder):
         if "schedule" not in settings:
             raise UserError(
                 f"{key}.schedule is missing: {folder} is a bare UNet2DModel, which does not say how it was trained; "
@@ -123,7 +128,7 @@ def check_weights(at: str, unet: Path) -> None:
 
 def scheduler_of(at: str, folder: Path) -> dict:
     """The schedule of a pipeline, by its scheduler's configuration."""
-    path = folder / "scheduler/scheduler_config.json"
+    path = part_of(folder, "scheduler") / SCHEDULER
     config = read_json(at, path)
     name = config.get("_class_name", "the scheduler")
     if "beta_schedule" not in config:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ...jobs import code
 from ...jobs.errors import UserError
-from . import Description, check_safetensors, checked_schedule, paths_of
+from . import Description, check_safetensors, checked_schedule, expanded, paths_of
 
 KEYS = ("module", "path", "schedule")
 
@@ -19,14 +19,14 @@ def describe(key: str, settings: dict) -> Description:
         raise UserError(f"{key}.module: {file} defines no function {function}, which returns the net")
     paths = paths_of(settings)
     for path in paths:
-        check_safetensors(f"{key}.path", Path(path).expanduser())
+        check_safetensors(f"{key}.path", expanded(path))
     return Description(paths, checked_schedule(f"{key}.schedule", settings["schedule"]))
 
 
 def split(key: str, module: str) -> tuple[Path, str]:
     """The file and the function's name. Raises UserError, naming the key, where it is not FILE.py:NAME of a file."""
     name, colon, function = module.rpartition(":")
-    file = Path(name).expanduser()
+    file = expanded(name)
     if not colon or not function.isidentifier() or file.suffix != ".py":
         raise UserError(f"{key}.module is {module!r}; right is a file and its function, path/to/file.py:build")
     if not file.is_file():
@@ -35,4 +35,4 @@ def split(key: str, module: str) -> tuple[Path, str]:
 
 
 def files(settings: dict, path: str) -> list[Path]:
-    return [split("", settings["module"])[0], Path(path).expanduser()]
+    return [split("", settings["module"])[0], expanded(path)]
