@@ -14,13 +14,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow/tools"))
 import export as tool
 import given_models
 import yaml
+from snakemake.utils import update_config
 
 from ddpm_dip import study
-from ddpm_dip.jobs import files
+from ddpm_dip.jobs import files, ledger
 from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.models import build_unet, export
 from ddpm_dip.models.families import unet
-from ddpm_dip.study import given
+from ddpm_dip.study import given, plan
 
 SHAPES = {"hw4": (1, 16, 16), "hw4-sees": (1, 28, 28), "imvfx": (3, 16, 16), "imvfx-sees": (1, 20, 20)}
 
@@ -58,11 +59,14 @@ def exported(tmp_path, monkeypatch) -> Path:
         unet.train_epoch(trainer, torch.rand(16, 1, 16, 16) * 2 - 1)
         weights = Path(f"results/digits/models/hw4-sees/r{replicate}/epoch-0040/weights.safetensors")
         files.write_safetensors(weights, *unet.weights(trainer))
+    jobs = plan.plan(asked, plan.Machine("torch", "torch", "torch", 8, "torch"))
+    made = {("train", f"hw4-sees/r{replicate}/epoch-0040") for replicate in (0, 1)}
+    found = {(job.stage, job.name): ledger.Entry(job, {}, (job.stage, job.name) in made) for job in jobs}
     with pytest.raises(UserError, match="'hw5' is no U-Net that the study digits trains; did you mean 'hw4'"):
-        tool.export(asked, Path("results/digits"), "hw5")
-    with pytest.raises(UserError, match="results/digits: hw4 is not trained for 40 epochs yet"):
-        tool.export(asked, Path("results/digits"), "hw4")
-    said = tool.export(asked, Path("results/digits"), "hw4-sees")
+        tool.export(asked, Path("results/digits"), found, "hw5")
+    with pytest.raises(UserError, match="results/digits: hw4 is not trained for 40 epochs by these settings yet"):
+        tool.export(asked, Path("results/digits"), found, "hw4")
+    said = tool.export(asked, Path("results/digits"), found, "hw4-sees")
     (Path(tmp_path) / "again.yaml").write_text(said.partition("here: ")[2])
     return tmp_path / "results/digits/export/hw4-sees"
 
@@ -85,6 +89,10 @@ def test_plain_pytorch_loads_it_and_a_study_takes_it_back(exported):
     net = build_unet(header["network"], (1, 16, 16))
     net.load_state_dict({name.removeprefix("ema."): each for name, each in tensors.items() if name.startswith("ema.")})
     assert torch.equal(torch.load(exported / "out.pt"), net(torch.ones(2, 1, 16, 16), torch.tensor([7])))
-    model = yaml.safe_load((exported.parents[3] / "again.yaml").read_text())["models"]["hw4-sees"]
-    found = given.describe("mine", model)
+    config = given_models.default_config()
+    update_config(config, yaml.safe_load((exported.parents[3] / "again.yaml").read_text()))  # as Snakemake lays it over
+    config["experiments"]["back"] = {"grid": {"model": "hw4-sees-exported", "steps": 100}}
+    asked = study.read(config)
+    assert [cell.replicate for cell in asked.cells if cell.model == "hw4-sees-exported"] == [0, 1]
+    found = given.describe("mine", config["models"]["hw4-sees-exported"])
     assert len(found.paths) == 2 and found.schedule == given.SCHEDULE == files.read_json(exported / "schedule.json")

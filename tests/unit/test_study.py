@@ -370,6 +370,14 @@ def timed(**overlay: object) -> dict:
     return found
 
 
+def test_a_dip_net_that_is_not_fitted_is_timed_at_its_size():
+    grid = {"model": "hw4", "start": "dip-untrained", "steps": 100}
+    overlay = {"claims": None, "dip": {"size": 64}}
+    overlay["experiments"] = dict.fromkeys(DEFAULT["experiments"]) | {"a": {"grid": grid}}
+    (job,) = timed(**overlay).values()
+    assert job.settings["dip_size"] == 64
+
+
 def test_each_start_and_sampler_of_the_cells_is_timed_once():
     arms = {"model": "hw4", "start": ["noise", "dip"], "passes": [1, 3], "steps": [100, 500], "sampler": "ddim"}
     clipped = {"model": "hw4", "replicate": 0, "start": "mean-image", "steps": 50, "nfe": 5, "clip_x0": True}
@@ -387,7 +395,7 @@ def test_each_start_and_sampler_of_the_cells_is_timed_once():
         ("noise", None, "ddim", False, 1000, 20),
     ]
     assert job.settings["chains"] == [("noise", None, "ancestral", True, 100, 100)]
-    assert job.settings["rounds"] == 15 and job.settings["batches"] == [1, 16]
+    assert job.settings["rounds"] == 15 and job.settings["batches"] == [1, 16] and "dip_size" not in job.settings
     assert job.inputs.keys() == {"data", "weights", "dip"} and job.outputs == {"timing": "timing/hw4.csv"}
     modules = {plugins.module_of("start", name) for name in ("dip", "mean-image", "noise")}
     modules |= {plugins.module_of("sampler", name) for name in ("ancestral", "ddim")}

@@ -107,6 +107,19 @@ def test_rounds_take_turns_and_the_first_is_not_kept(made, monkeypatch):
     assert len(pd.read_csv(made / "timing/m.csv")) == 3 * len(once)
 
 
+def test_a_dip_net_that_is_not_fitted_is_timed_at_its_own_size(made, monkeypatch):
+    seen, build = [], generators.build
+    monkeypatch.setattr(
+        generators, "build", lambda *args, **given: seen.append(given["dip_size"]) or build(*args, **given)
+    )
+    untrained = [drawing.unet_cell(start="dip-untrained", passes=1, nfe=1)]
+    jobfile.run(
+        "time_sampling",
+        write(made, starts=untrained, steps=[], chains=[], dip_size=48, batches=[1], backends=["torch"]),
+    )
+    assert seen == [48]
+
+
 def test_seconds_are_per_image_and_those_of_a_step_per_evaluation(monkeypatch):
     """By a clock that moves when a start is drawn (by 6) and at each evaluation (by 2)."""
     now = [0.0]

@@ -216,7 +216,7 @@ def test_a_start_of_wrong_shape_is_one_message_of_its_job(copied):
     assert log.splitlines() == [message] and message in said
 
 
-def test_the_readme_shows_what_the_page_shows():
-    page = (ROOT / "docs/adding.md").read_text(encoding="utf-8")
+def test_the_readme_shows_what_the_pages_show():
+    page = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("adding.md", "own-model.md"))
     for text in re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S):
         assert text in page

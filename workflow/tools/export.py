@@ -18,12 +18,14 @@ def main() -> None:
     parser.add_argument("model", metavar="MODEL", help="a name of the configuration's models")
     parser.add_argument("files", nargs="*", type=Path, metavar="CONFIGFILE", help="laid over config.yaml, in order")
     arguments = parser.parse_args()
-    study, folder, _ = asked.of_files(arguments.files)
-    print(export(study, folder, arguments.model))
+    print(export(*asked.of_files(arguments.files), arguments.model))
 
 
-def export(study, folder: Path, name: str) -> str:
-    """Write the files; returns how to draw from them here. Raises UserError where there is no such net yet."""
+def export(study, folder: Path, found: dict, name: str) -> str:
+    """Write the files; returns how to draw from them here. found: the study's ledger.
+
+    Raises UserError where there is no such net, or not yet by these settings.
+    """
     if study.families.get(name) != "unet":
         known = [model for model, family in study.families.items() if family == "unet"]
         raise errors.UserError(
@@ -32,11 +34,14 @@ def export(study, folder: Path, name: str) -> str:
     model, kind, target = study.config["models"][name], study.config["training"]["weights"], folder / "export" / name
     epochs, written = max(model["epochs"]), []
     for replicate in study.config["seeds"]["replicates"]:
-        source = folder / plan.snapshot_of(name, replicate, epochs) / "weights.safetensors"
-        if source.exists():
+        snapshot = plan.snapshot_of(name, replicate, epochs)
+        if (entry := found.get(("train", snapshot.removeprefix("models/")))) and entry.made:
+            source = folder / snapshot / "weights.safetensors"
             written.append((replicate, *of_replicate(source, kind, target / f"r{replicate}.safetensors")))
     if not written:
-        raise errors.UserError(f"{folder}: {name} is not trained for {epochs} epochs yet; make run trains it")
+        raise errors.UserError(
+            f"{folder}: {name} is not trained for {epochs} epochs by these settings yet; make run trains it"
+        )
 
     from ddpm_dip.models import export as exported  # with torch
 
@@ -45,7 +50,7 @@ def export(study, folder: Path, name: str) -> str:
     files.write_text(target / "net.py", exported.source(model["network"], shape, model.get("width"), title))
     files.write_json(target / "schedule.json", given.SCHEDULE)
     own = {"family": "torch", "module": f"{target}/net.py:build", "path": [str(path) for _, path, _ in written]}
-    again = json.dumps({"models": {name: own | {"schedule": given.SCHEDULE}}})
+    again = json.dumps({"models": {f"{name}-exported": own | {"schedule": given.SCHEDULE}}})
     return f"{target}: net.py, schedule.json and {len(written)} nets\nto draw from them here: {again}"
 
 

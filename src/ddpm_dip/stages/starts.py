@@ -7,8 +7,9 @@ Settings:
   schedules   of each of the samples files, in their order, in words: what the net was trained on
 Writes:
   starts    .csv, a row a start: start, passes, replicate, steps, schedule, n, and the numbers of
-            evaluation.starts.describe spectra   .csv, a row a start and radial band of frequencies: start, passes,
-            replicate, steps, schedule, band, power, expected
+            evaluation.starts.describe
+  spectra   .csv, a row a start and radial band of frequencies: start, passes, replicate, steps, schedule, band, power,
+            expected
 """
 
 import csv

@@ -8,7 +8,8 @@ Writes    timing: a .csv with a row a measurement and round: model, what, start,
                   noise and what the net is shown instead of x_t counted in
           chain   from nothing to the image: seconds per image
 Settings  model (its name, for the table), family, starts, steps and chains (lists of cells, measured so), batches (a
-          list of batch sizes), backends (of each of these, keys of sampling.backends.BACKENDS), rounds.
+          list of batch sizes), backends (of each of these, keys of sampling.backends.BACKENDS), rounds, dip_size
+          (optional: the side of a DIP net that is not fitted).
 
 A round measures everything once, in turn, so that a slow moment of the machine meets all: rounds are the replicates of
 a comparison. A first round is not kept.
@@ -62,6 +63,7 @@ MEASURES = {"start": start_seconds, "step": step_seconds, "chain": chain_seconds
 def run(job: Job) -> None:
     settings = job.settings
     used = [backend_choice.resolve(backend) for backend in settings["backends"]]
+    dip_size = {"dip_size": settings["dip_size"]} if "dip_size" in settings else {}
     measured = []
     for batch, backend in zip(settings["batches"], used, strict=True):
         shared = {"batch": batch, "device": backends.device(backend), "backend": backend}
@@ -72,6 +74,7 @@ def run(job: Job) -> None:
                     settings["family"],
                     cell,
                     **read_inputs(job, cell),
+                    **dip_size,
                     backend=backend,
                     threads=job.threads,
                     batch=batch,

@@ -78,6 +78,9 @@ def digest(claim: dict, config: dict) -> str:
     content |= {"n": config["sampling"]["n"]}
     if not any("replicate" in part for part in claim.values() if isinstance(part, dict)):
         content |= {"replicates": config["seeds"]["replicates"]}
+        asked = {model for part in claim.values() if isinstance(part, dict) for model in as_list(part.get("model"))}
+        nets = {model: len(grid.replicates_of(config, model)) for model in asked if grid.is_given(config, model)}
+        content |= {"nets": nets} if nets else {}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -235,7 +238,8 @@ def ways(config: dict, key: str, asked: dict) -> dict[int, list[dict]]:
     if missing := [model for model in as_list(asked["model"]) if model not in models]:
         raise UserError(f"{key}: {missing[0]!r} is not among experiments.interpolation.models ({', '.join(models)})")
     said = {name: value for name, value in asked.items() if name != "replicate"}
-    replicates = as_list(asked.get("replicate", config["seeds"]["replicates"]))
+    every = [replicate for model in as_list(asked["model"]) for replicate in grid.replicates_of(config, model)]
+    replicates = as_list(asked.get("replicate", sorted(set(every))))
     return {replicate: [said] for replicate in replicates}
 
 

@@ -42,10 +42,7 @@ def timesteps_of(config: dict, model: str) -> int:
 
 
 def replicates_of(config: dict, model: str) -> list[int]:
-    """The replicates that a model has: of a given one, as many as there are nets.
-
-    Raises UserError as `timesteps_of`.
-    """
+    """The replicates that a model has: of a given one, as many as there are nets."""
     every = config["seeds"]["replicates"]
     if not is_given(config, model):
         return every
