@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 import yaml
 
@@ -54,7 +55,7 @@ def snakemake(
     folder: Path, *options: object, study: str = "tiny", source: Path = ROOT, variables: dict | None = None, **settings
 ):
     words = command(folder, *options, study=study, source=source, **settings)
-    return subprocess.run(words, cwd=source, capture_output=True, text=True, env=environment() | (variables or {}))
+    return forked.snakemake(words[3:], source, environment() | (variables or {}))  # without python -m snakemake
 
 
 # Python imports it when it starts: each script of the workflow notes at its end which modules it loaded.
