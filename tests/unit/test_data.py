@@ -84,7 +84,8 @@ def photo_patches():
 def test_photos(photo_patches):
     images, labels, is_test, sources = photo_patches
     assert images.shape == (4994, 3, 64, 64) and images.dtype == np.uint8 and labels.shape == (0,)
-    assert (~is_test).sum() == 2520 and is_test.sum() == 2474 == data.most_held_out(Options("photos", channels=3))
+    assert (~is_test).sum() == 2520 and is_test.sum() == 2474
+    assert data.sizes(Options("photos", channels=3)) == (4994, 2474)
     assert [path.name for path in sources] == ["china.jpg", "flower.jpg"]
     assert images.std((2, 3)).mean(1).min() > photos.CONTRAST / 2  # no flat ones; shrinking takes some of it
     assert len({image.tobytes() for image in images}) == len(images)
@@ -201,7 +202,7 @@ def test_sub_folders_are_classes_as_torchvision_has_them(tmp_path):
     (folder / "empty").mkdir()
     options = Options("image_folder", root=folder)
     loaded = data.load(options)
-    assert data.has_labels(options) and data.most_held_out(options) == 3
+    assert data.has_labels(options) and data.sizes(options) == (4, 3)
     assert loaded.labels.tolist() == [0, 1, 2, 2] and loaded.images[:, 0, 0, 0].tolist() == [20, 30, 0, 10]
 
     import ddpm_dip.data.torchvision_import  # noqa: F401, before torchvision
@@ -419,7 +420,9 @@ def test_idx_folder(idx_folder, dataset, packed):
     assert np.array_equal(both.images[:, 0], IMAGES)
     assert np.array_equal(both.labels, LABELS) and both.labels.dtype == np.int64
     assert both.is_test.tolist() == [False] * 5 + [True] * 2
-    assert [data.most_held_out(Options(dataset, root=idx_folder, split=split)) for split in data.SPLITS] == [4, 1, 2]
+    found = {split: data.sizes(Options(dataset, root=idx_folder, split=split)) for split in data.SPLITS}
+    assert found == {"train": (5, 4), "test": (2, 1), "both": (7, 2)}
+    assert data.sizes(Options(dataset)) == (70_000, 10_000) and data.sizes(Options(dataset, split="test"))[1] == 9999
     assert [path.name.split("-")[0] for path in both.files] == ["train", "train", "t10k", "t10k"]
 
 
@@ -452,7 +455,7 @@ def test_idx_damaged_unpacked_file_is_refused(idx_folder, content):
     unpack(idx_folder)
     path = idx_folder / "t10k-images-idx3-ubyte"
     path.write_bytes(content)
-    assert data.most_held_out(Options("mnist", root=idx_folder)) in (None, 2)  # its head may be whole
+    assert data.sizes(Options("mnist", root=idx_folder)) in (None, (7, 2))  # its head may be whole
     with pytest.raises(UserError, match=f"{path}: not a whole original file") as caught:
         data.load(Options("mnist", root=idx_folder, split="test"))
     assert "delete" not in str(caught.value) and "put the original file in its place" in str(caught.value)

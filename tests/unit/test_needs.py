@@ -53,3 +53,23 @@ def test_without_a_gpu_it_is_the_same_here_and_elsewhere(settings):
 def test_what_runs_on_a_gpu():
     assert machine.on_gpu({"device": "cuda"}) and machine.on_gpu({"backends": ["torch", "cuda-tf32"]})
     assert not machine.on_gpu({"device": "cpu", "backend": None}) and not machine.on_gpu({})
+
+
+def test_a_classifier_of_rotations_asks_for_the_whole_set_turned_and_a_given_net_for_a_day():
+    labels, turned = ({"epochs": 5} | more for more in ({}, {"rotations": True}))
+    shape = (60_000, 128, 64**2, 3 * 64**2)  # a folder of faces
+    (mb, seconds), (turned_mb, turned_seconds) = (
+        needs.of_job("train_classifier", each, *shape) for each in (labels, turned)
+    )
+    images = 60_000 * 3 * 64**2 / 1e6
+    assert mb > 1500 + images and turned_mb > 1500 + 5 * images and turned_seconds > 2 * seconds
+    cell = {"family": "diffusers", "cell": {"nfe": 10}}
+    assert (
+        needs.of_job("sample", cell, *shape)[1]
+        == needs.DAY * 60
+        > needs.of_job("sample", cell | {"family": "unet"}, *shape)[1]
+    )
+
+
+def test_a_set_of_few_images_asks_for_less_time_to_train():
+    assert asked_for(changed())["train"][1] < 60 < asked_for(changed(data={"dataset": "mnist"}))["train"][1]

@@ -4,8 +4,8 @@
     check(options)              optional: raises UserError for what is wrong in the options, without reading an image
     LABELLED = False            where its images have no labels
     labelled(options)           instead, where that depends on the options: whether they have
-    most_held_out(options)      optional: the largest data.reference, seen without reading an image: one less than
-                                there are images, or all of a test file of its own; None where it cannot be seen
+    sizes(options) -> Sizes     optional: how many images there are, seen without reading one; None where that shows
+                                only when they are read
 
 In a name, '-' and '_' are the same. A file that defines or imports no `load` is no data set, but serves those that are.
 Nothing here imports torch before it is needed, so that a workflow can check its settings fast.
@@ -64,6 +64,16 @@ class Loaded(NamedTuple):
     labels: np.ndarray
     is_test: np.ndarray | None = None
     files: Sequence[Path] = ()
+
+
+class Sizes(NamedTuple):
+    """How many images there are, and how many of them can be held out of training, which is the largest data.reference.
+
+    Of a set whose own train and test images are both loaded, these are all test images; of others, all but one.
+    """
+
+    images: int
+    most_held_out: int
 
 
 def check(options: Options) -> None:
@@ -192,13 +202,10 @@ def has_labels(options: Options) -> bool:
     return module.labelled(options) if hasattr(module, "labelled") else getattr(module, "LABELLED", True)
 
 
-def most_held_out(options: Options) -> int | None:
-    """How many images can be held out of training; None where that shows only when they are read.
-
-    Of a set whose own train and test files are both loaded, these are all test images; of others, all but one.
-    """
+def sizes(options: Options) -> Sizes | None:
+    """How many images a data set has; None where that shows only when they are read."""
     module = _module(options.dataset)
-    return module.most_held_out(options) if hasattr(module, "most_held_out") else None
+    return module.sizes(options) if hasattr(module, "sizes") else None
 
 
 def check_root(options: Options) -> Path:

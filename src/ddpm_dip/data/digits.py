@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..jobs.errors import UserError
-from . import Loaded, Options, prepare
+from . import Loaded, Options, Sizes, prepare
 
 
 def check(options: Options) -> None:
@@ -14,8 +14,8 @@ def check(options: Options) -> None:
         )
 
 
-def most_held_out(options: Options) -> int:
-    return 1796
+def sizes(options: Options) -> Sizes:
+    return Sizes(1797, 1796)
 
 
 def load(options: Options) -> Loaded:

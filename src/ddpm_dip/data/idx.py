@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..jobs.errors import UserError
-from . import Loaded, Options, check_root, prepare
+from . import Loaded, Options, Sizes, check_root, prepare
 
 IMAGES = bytes([0, 0, 8, 3])  # how a file of images begins: unsigned bytes, three dimensions
 COUNTS = {"train": 60_000, "test": 10_000}  # images
@@ -43,18 +43,27 @@ def check(options: Options) -> None:
         )
 
 
-def most_held_out(options: Options) -> int | None:
-    """All test images where train images are loaded, too, else all but one; None where a file's head is damaged."""
-    split, left = ("test", 0) if options.split == "both" else (options.split, 1)
+def sizes(options: Options) -> Sizes | None:
+    """By the heads of the files of images; None where one is damaged, which is named when it is read."""
+    splits = PREFIXES if options.split == "both" else [options.split]
     if options.root is None:
-        return COUNTS[split] - left
-    path = find_file(Path(options.root).expanduser(), needed_files(split)[0])
+        counts = [COUNTS[split] for split in splits]
+    else:
+        paths = [find_file(Path(options.root).expanduser(), name) for name in needed_files(options.split)[::2]]
+        counts = [count_of(path) for path in paths]
+    if None in counts:
+        return None
+    return Sizes(sum(counts), counts[-1] if options.split == "both" else counts[0] - 1)
+
+
+def count_of(path: Path) -> int | None:
+    """The number of images that a file's head says; None where it is none of a file of images."""
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             kind, count = struct.unpack(">4si", file.read(8))
     except (OSError, EOFError, zlib.error, struct.error):
-        return None  # named when it is read
-    return count - left if kind == IMAGES else None
+        return None
+    return count if kind == IMAGES else None
 
 
 def load_idx(options: Options, class_name: str) -> Loaded:

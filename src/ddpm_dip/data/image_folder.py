@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..jobs.errors import UserError
-from . import ARCHIVES, CHANNELS, Loaded, Options, archives, is_packed, prepare
+from . import ARCHIVES, CHANNELS, Loaded, Options, Sizes, archives, is_packed, prepare
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,11 +56,12 @@ def labelled(options: Options) -> bool:
     return bool(classes(Path(options.root).expanduser()))
 
 
-def most_held_out(options: Options) -> int | None:
-    """All images but one; None of an archive."""
+def sizes(options: Options) -> Sizes | None:
+    """None of an archive."""
     if options.root is None or is_packed(options.root):
         return None
-    return sum(1 for _ in image_files(Path(options.root).expanduser())) - 1
+    images = sum(1 for _ in image_files(Path(options.root).expanduser()))
+    return Sizes(images, images - 1)
 
 
 def check(options: Options) -> None:

@@ -3,7 +3,7 @@
 from . import Loaded, Options
 from .idx import check as check
 from .idx import load_idx
-from .idx import most_held_out as most_held_out
+from .idx import sizes as sizes
 
 
 def load(options: Options) -> Loaded:

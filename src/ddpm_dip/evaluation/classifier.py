@@ -58,10 +58,15 @@ def build_classifier(image_shape: tuple[int, int, int], classes: int) -> Classif
     return Classifier(image_shape, classes)
 
 
+def unit(images: Tensor) -> Tensor:
+    """Images in [0, 1]; uint8 ones are scaled from 0..255."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
 def train_classifier(
     images: Tensor, labels: Tensor, classes: int, epochs: int, seed: int
 ) -> tuple[Classifier, list[float]]:
-    """Train on images (N, C, H, W) float in [0, 1] with labels (N,) int64: cross entropy, Adam, cosine rate.
+    """Train on images (N, C, H, W), as `unit` takes them, with labels (N,) int64: cross entropy, Adam, cosine rate.
 
     Returns the classifier in eval mode and the mean loss of each epoch. First weights and data order depend
     on `seed` alone; torch's global random state is left as it was.
@@ -82,7 +87,7 @@ def train_classifier(
         total = 0.0
         # batches of equal size (to one image): batch norm cannot take a last batch of one image
         for step, index in enumerate(torch.randperm(len(images), generator=order).tensor_split(batches), start=1):
-            loss = F.cross_entropy(net(images[index]), labels[index])
+            loss = F.cross_entropy(net(unit(images[index])), labels[index])
             if not loss.isfinite():
                 where = f"epoch {epoch}, step {step}, with learning rate {schedule.get_last_lr()[0]:.2g}"
                 raise ValueError(f"the classifier's loss became {loss.item()} at {where}")
@@ -101,8 +106,10 @@ def rotated(images: Tensor) -> tuple[Tensor, Tensor]:
     To tell these apart takes to know what is in an image, and no labels (Gidaris, Singh and Komodakis 2018,
     "Unsupervised representation learning by predicting image rotations").
     """
-    turned = [torch.rot90(images, quarters, (2, 3)) for quarters in range(4)]
-    return torch.cat(turned), torch.arange(4).repeat_interleave(len(images))
+    turned = images.new_empty(4, *images.shape)
+    for quarters, part in enumerate(turned):
+        part.copy_(torch.rot90(images, quarters, (2, 3)))
+    return turned.flatten(0, 1), torch.arange(4).repeat_interleave(len(images))
 
 
 def load_classifier(path: Path | str) -> Classifier:
@@ -128,9 +135,9 @@ def load_classifier(path: Path | str) -> Classifier:
 
 @torch.inference_mode()
 def accuracy(net: Classifier, images: Tensor, labels: Tensor, batch: int = 256) -> float:
-    """Share of images (N, C, H, W) in [0, 1] whose label (N,) is predicted."""
+    """Share of images (N, C, H, W), as `unit` takes them, whose label (N,) is predicted."""
     net.eval()
-    predicted = torch.cat([net(part).argmax(1) for part in images.split(batch)])
+    predicted = torch.cat([net(unit(part)).argmax(1) for part in images.split(batch)])
     return (predicted == labels).double().mean().item()
 
 

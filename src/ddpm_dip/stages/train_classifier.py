@@ -28,7 +28,7 @@ def run(job: Job) -> None:
     rotations = job.settings.get("rotations", False)
     if len(data["train_labels"]) == 0 and not rotations:
         raise UserError(f"{path}: the data set has no labels to train a classifier on")
-    images = {part: torch.from_numpy(data[part]).float() / 255 for part in ("train", "reference")}
+    images = {part: torch.from_numpy(data[part]) for part in ("train", "reference")}
     labels = {part: torch.from_numpy(data[f"{part}_labels"]) for part in images}
     if rotations:
         turned = {part: rotated(x) for part, x in images.items()}

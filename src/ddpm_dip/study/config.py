@@ -330,8 +330,8 @@ def check_data(config: dict) -> Iterator[str]:
 
 def check_reference(config: dict) -> Iterator[str]:
     """Whether there are images enough to hold some out, as far as that can be seen before they are read."""
-    most, reference = data.most_held_out(grid.options_of(config)), config["data"]["reference"]
-    if most is not None and reference > most:
+    sizes, reference = data.sizes(grid.options_of(config)), config["data"]["reference"]
+    if sizes and reference > (most := sizes.most_held_out):
         half = (most + 1) // 2
         yield (
             f"data.reference is {reference}, but at most {most} images can be held out; with half of them it would be "
