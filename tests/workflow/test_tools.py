@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 import yaml
-from conftest import HERE, ROOT
+from conftest import HERE, ROOT, command, environment
 
 from ddpm_dip.jobs.archive import MANIFEST
 
@@ -70,6 +70,14 @@ def verify(path):
     return subprocess.run([*map(str, words)], capture_output=True, text=True)
 
 
+def test_the_catalog_s_snakefile_is_the_workflow(copied):
+    (copied / "results/micro/report/index.html").unlink()
+    words = command(copied, "-n", study="micro", source=copied)
+    words[words.index(str(copied / "Snakefile"))] = str(copied / "workflow/Snakefile")
+    done = subprocess.run(words, cwd=copied, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0 and "output: results/micro/report/index.html" in done.stdout, done.stderr
+
+
 def test_an_archive_holds_a_finished_study_and_names_what_was_altered(copied, tmp_path):
     done = tool(copied, "archive")
     assert done.returncode == 0, done.stderr
@@ -88,6 +96,11 @@ def test_an_archive_holds_a_finished_study_and_names_what_was_altered(copied, tm
     done = verify(path)
     assert done.returncode == 1 and "micro/tables/cells.csv is not what the manifest says" in done.stderr
 
+    left = copied / "results/micro/metrics/hw4/r0/epoch-0001-ema/noise/ancestral/K0007-nfe0007.json"
+    left.parent.mkdir(parents=True)
+    left.write_text("{}")  # of a cell that is no longer asked for
+    assert tool(copied, "archive").returncode == 0
+    assert not [name for name in zipfile.ZipFile(path).namelist() if "K0007" in name]
     done = tool(copied, "archive", None, "--weights")
     assert (
         done.returncode == 0

@@ -21,7 +21,7 @@ def main() -> None:
     if waiting := why.needed(found):
         raise errors.UserError(f"{folder}: not finished, {len(waiting)} jobs are to be run; see make why")
     target = folder.with_name(f"{folder.name}.zip")
-    count = archive.pack(folder, target, arguments.weights)
+    count = archive.pack(folder, [entry.planned for entry in found.values()], target, arguments.weights)
     print(f"{target}: {count} files, {target.stat().st_size / 1e6:.1f} MB; to check it: make verify ARCHIVE={target}")
 
 
