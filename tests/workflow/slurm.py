@@ -39,6 +39,16 @@ NodeName=two NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 Re
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 GPUS = "NodeName=one Name=gpu File=/dev/null\nNodeName=two Name=gpu File=/dev/zero\n"  # devices that are there
+# notes of each array its tasks and the length of its longest argument
+SBATCH = """#!/bin/sh
+longest=0
+for word in "$@"; do
+  case $word in --array=*) tasks=${{word#--array=}} ;; esac
+  if [ ${{#word}} -gt $longest ]; then longest=${{#word}}; fi
+done
+if [ "$tasks" ]; then echo "$tasks $longest" >> {folder}/arrays; fi
+exec {sbatch} "$@"
+"""
 PATIENCE = 600  # seconds without what is waited for, after which something hangs
 # Snakemake's plugin looks at its jobs after 1, 11, 21, ... seconds; here at least each other second.
 SITECUSTOMIZE = """
@@ -78,6 +88,8 @@ class Cluster:
         (programs / "srun").write_text(f'#!/bin/sh\nSLURM_CONF={config} exec {shutil.which("srun")} "$@"\n')
         (programs / "srun").chmod(0o755)
         (programs / "sitecustomize.py").write_text(SITECUSTOMIZE)
+        (programs / "sbatch").write_text(SBATCH.format(folder=self.folder, sbatch=shutil.which("sbatch", path=PATH)))
+        (programs / "sbatch").chmod(0o755)
         self.variables = {"SLURM_CONF": str(config), "PATH": f"{programs}:{PATH}", "PYTHONPATH": str(programs)}
         self.daemons: dict[str, subprocess.Popen] = {}
 
@@ -113,6 +125,11 @@ class Cluster:
         """The numbers of jobs of a rule in this state."""
         lines = self.ask("squeue", "-h", "-r", "-t", states, "-o", "%i %k").splitlines()
         return [line.split()[0] for line in lines if line.split()[1].startswith(f"rule_{rule}")]
+
+    def arrays(self) -> list[tuple[int, int]]:
+        """Of each array that was submitted: how many tasks it has, and how long its longest argument is."""
+        found = [line.replace("-", " ").split() for line in (self.folder / "arrays").read_text().splitlines()]
+        return [(int(last) - int(first) + 1, int(longest)) for first, last, longest in found]
 
     def wait_for(self, condition, run: subprocess.Popen | None = None) -> object:
         """Wait until a condition holds, as long as a run lives. Returns what it gave."""

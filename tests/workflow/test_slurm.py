@@ -6,6 +6,7 @@ import signal
 import subprocess
 
 import pytest
+import yaml
 from conftest import ROOT, command, environment, jobs, snakemake
 from slurm import PATIENCE, Cluster, missing
 from test_stops import outcome
@@ -14,6 +15,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.skipif(bool(missin
 PROFILE = ("--workflow-profile", ROOT / "profiles/slurm", "--slurm-status-command", "squeue")
 PROFILE += ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5")
 CELLS = [f"hw4-sees/r0/epoch-{name}/ancestral/K0002-nfe0002" for name in ("0003-ema/dip-p01", "0003-ema/noise")]
+
+
+ARGUMENT = 128 * 2**10  # bytes of one argument, as Linux has it
 
 
 PARTS = [("samples", "npz"), ("metrics", "json")]
@@ -69,6 +73,9 @@ def test_a_whole_study_has_the_bytes_of_a_local_run(cluster, finished, tmp_path)
     (timing,) = cluster.jobs("time_sampling")
     assert "OverSubscribe=NO" in cluster.ask("scontrol", "show", "job", timing)
     assert not cluster.jobs("figure")  # local
+    most = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())["slurm-array-limit"]
+    tasks, longest = max(cluster.arrays())
+    assert tasks > 1 and longest / tasks * most < ARGUMENT / 2, "beyond it, this plugin's tasks are all the first one"
 
 
 def test_one_cell_cancelled_stops_no_other_and_is_made_alone_by_the_next_run(cluster, finished, tmp_path):

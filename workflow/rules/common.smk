@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(workflow.basedir)
+ROOT = Path(str(workflow.current_basedir)).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from snakemake.exceptions import WorkflowError
@@ -73,12 +73,15 @@ if HEAD:
         STUDY, RESULTS, LEDGER, LOCK, NEEDS = look()
     except errors.UserError as error:
         raise WorkflowError(str(error))
-    if not ELSEWHERE:
-        offered = workflow.global_resources.get("gpu")
+    offered = workflow.global_resources.get("gpu")
+    try:
         devices.offer(offered and offered.value or 1)
+    except errors.UserError as error:
+        raise WorkflowError(str(error))
 else:
-    # the process that is ready (see ready.py) is the head node's
+    # the process that is ready (see ready.py) and its GPUs are the head node's
     os.environ.pop(ready.VARIABLE, None)
+    os.environ.pop(devices.VARIABLE, None)
     become_task()
 
 FIGURES = {}
@@ -181,8 +184,20 @@ def results(*paths):
     return [*paths, *(f"{path}{RECORD}" for path in paths)]
 
 
+ON_GPU = {
+    stage
+    for (stage, _), entry in LEDGER.items()
+    if machine.on_gpu(entry.content["settings"])
+}
+
+
 def gpus(stage):
-    """How many GPUs a job needs: one, where it trains, samples or takes features on one."""
+    """How many GPUs a job needs: one, where it trains, samples or takes features on one.
+
+    On a cluster all jobs of a stage are alike, as those of an array have the first one's request.
+    """
+    if HEAD and ELSEWHERE:
+        return lambda wildcards: int(stage in ON_GPU)
     return lambda wildcards: int(machine.on_gpu(content(stage, wildcards)["settings"]))
 
 
@@ -192,7 +207,9 @@ def memory(stage):
 
 
 def minutes(stage):
-    return lambda wildcards, attempt: NEEDS.get(stage, (0, 0))[1] * attempt
+    return lambda wildcards, attempt: min(
+        needs.DAY, NEEDS.get(stage, (0, 0))[1] * attempt
+    )
 
 
 def run(stage, gpu=False):
