@@ -57,6 +57,8 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/workflow_overhead.py
 	$(BIN)/python benchmarks/small_cells.py
 	$(BIN)/python benchmarks/study.py
+	@if PATH="$$PATH:/usr/sbin" command -v slurmctld > /dev/null; then $(BIN)/python benchmarks/cluster.py; \
+	else echo "no SLURM here: benchmarks/cluster.py is left out"; fi
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -rsfE --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15 -m "not long"

@@ -28,7 +28,6 @@ from ddpm_dip.jobs import errors, files
 from ddpm_dip.sampling import backend_choice
 
 SCRIPTS = common.ROOT / "workflow" / "scripts"
-SHAPE = (1, 28, 28)
 REFERENCE = 1024
 
 
@@ -54,18 +53,18 @@ def run(folder: Path, stage: str, name: str, settings: dict, inputs: dict, outpu
     return peak_mb(SCRIPTS / f"{stage}.py", path)
 
 
-def write_data(path: Path, train: int, reference: int) -> Path:
+def write_data(path: Path, shape: tuple[int, ...], train: int, reference: int) -> Path:
     rng = np.random.default_rng(0)
     parts = {"train": train, "reference": reference}
-    images = {part: rng.integers(0, 256, (n, *SHAPE), dtype=np.uint8) for part, n in parts.items()}
+    images = {part: rng.integers(0, 256, (n, *shape), dtype=np.uint8) for part, n in parts.items()}
     labels = {f"{part}_labels": np.arange(n) % 10 for part, n in parts.items()}
     files.write_npz(path, **images, **labels)
     return path
 
 
-def train(folder: Path, name: str, data: str) -> float:
-    """One epoch of hw4 on `data`, the weights into the folder `name`."""
-    settings = {"model": "hw4", "family": "unet", "network": "hw4", "width": None, "replicate": 0, "epochs": 1}
+def train(folder: Path, network: str, name: str, data: str) -> float:
+    """One epoch on `data`, the weights into the folder `name`."""
+    settings = {"model": "net", "family": "unet", "network": network, "width": None, "replicate": 0, "epochs": 1}
     settings |= {"batch_size": 128, "lr": 1e-3, "lr_schedule": "constant", "flip": False, "ema_decay": 0.995}
     settings |= {"dip_passes": 0, "device": "cpu", "backend": backend_choice.resolve_training("auto")}
     names = {"weights": "weights.safetensors", "state": "state.safetensors", "losses": "losses.csv"}
@@ -77,15 +76,17 @@ def main() -> None:
     parser = common.parser(__doc__, rounds=2, threads=False)
     parser.add_argument("--counts", type=errors.at_least(2), nargs="+", default=[128, 512, 2048], help="n")
     parser.add_argument("--steps", type=errors.at_least(1), default=4, help="K of the samples")
+    parser.add_argument("--network", default="hw4", help="a U-Net of models/networks")
+    parser.add_argument("--shape", type=int, nargs=3, default=[1, 28, 28], metavar=("C", "H", "W"), help="of an image")
     args = parser.parse_args()
-    cell = {"model": "hw4", "replicate": 0, "epochs": 1, "weights": "ema", "start": "noise", "passes": None}
+    cell = {"model": "net", "replicate": 0, "epochs": 1, "weights": "ema", "start": "noise", "passes": None}
     cell |= {"sampler": "ancestral", "clip_x0": False, "steps": args.steps, "nfe": args.steps}
 
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_data(folder / "small.npz", 128, REFERENCE)
-        train(folder, "model", "small.npz")
+        write_data(folder / "small.npz", args.shape, 128, REFERENCE)
+        train(folder, args.network, "model", "small.npz")
         nets, device = {"classifier": "classifier.safetensors"}, {"device": "cpu"}
         classifier = {"epochs": 1, "seed": 0}
         run(folder, "train_classifier", "0", classifier, {"data": "small.npz"}, {"classifier": nets["classifier"]})
@@ -94,12 +95,12 @@ def main() -> None:
 
         def stages(n: int) -> dict[str, float]:
             data, samples = f"data-{n}.npz", f"samples-{n}.npz"
-            write_data(folder / data, n, n)
+            write_data(folder / data, args.shape, n, n)
             found = {"import": peak_mb("-c", "import numpy, torch")}
             drawn = {"family": "unet", "cell": cell, "n": n, "backend": "auto"}
             inputs = {"data": "small.npz", "weights": "model/weights.safetensors"}
             found["sample"] = run(folder, "sample", str(n), drawn, inputs, {"samples": samples})
-            found["train"] = train(folder, f"model-{n}", data)
+            found["train"] = train(folder, args.network, f"model-{n}", data)
             inputs, outputs = {"data": data, "nets": nets}, {"features": "features.npz"}
             found["reference_features"] = run(folder, "reference_features", str(n), device, inputs, outputs)
             inputs = {"samples": samples, "nets": nets, **reference}
@@ -110,6 +111,7 @@ def main() -> None:
         for turn in range(args.rounds):
             for n in counts:
                 rows += [{"stage": stage, "n": n, "round": turn, "peak_mb": mb} for stage, mb in stages(n).items()]
+    shape = "x".join(map(str, args.shape))
     frame = pd.DataFrame(rows).assign(device="cpu", threads=1)
     peaks = frame.groupby(["stage", "n", "device", "threads"], sort=False)["peak_mb"]
     table = pd.DataFrame({"peak_mb": peaks.median(), "spread_mb": peaks.max() - peaks.min()}).reset_index()
@@ -122,10 +124,10 @@ def main() -> None:
 
     common.show("Peak memory of a stage's process", table)
     common.write(args.output, "memory", table, rows)
-    chart(args.output / "memory.png", table)
+    chart(args.output / "memory.png", table, f"{args.network}, {shape}")
 
 
-def chart(path: Path, table: pd.DataFrame) -> None:
+def chart(path: Path, table: pd.DataFrame, of: str) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -137,7 +139,7 @@ def chart(path: Path, table: pd.DataFrame) -> None:
     axis.set_xscale("log", base=2)
     axis.set_xticks(table["n"].unique(), table["n"].unique())
     axis.set_ylim(bottom=0)
-    axis.set(xlabel="n, images", ylabel="peak resident set, MB", title="Peak memory of a stage's process, 1x28x28, cpu")
+    axis.set(xlabel="n, images", ylabel="peak resident set, MB", title=f"Peak memory of a stage's process: {of}, cpu")
     axis.grid(color="0.9")
     axis.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 0.02), ncols=3, fontsize="small")
     files.write_atomic(path, lambda part: figure.savefig(part, dpi=130))

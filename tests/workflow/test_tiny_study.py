@@ -315,6 +315,6 @@ def test_all_mistakes_are_said_at_once(tmp_path):
 
 @pytest.mark.skipif(shutil.which("conda") is None, reason="no conda on PATH: --use-conda is not run")
 def test_with_conda_environments(tmp_path):
-    done = snakemake(tmp_path, "--use-conda", "results/tiny/dip/r0/weights.safetensors")
+    done = snakemake(tmp_path, "--use-conda")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "results/tiny/dip/r0/weights.safetensors").exists()
+    assert (tmp_path / "results/tiny/report/index.html").exists()
