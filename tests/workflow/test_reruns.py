@@ -233,9 +233,8 @@ CHANGES = {
     "nothing": ({}, set()),
 }
 QUICK = ["a sampler", "nothing"]
-# the ledger is asked of every change, the real Snakemake of one of each kind, most of them in the long run
-RUN = [*QUICK, "a replicate", "a budget between", "other weights", "n", "the data's seed", "a classifier's seed"]
-RUN += ["DIP iterations", "keys in another order"]
+# the ledger is asked of every change, the real Snakemake of some, most of them in the long run
+RUN = [*QUICK, "a budget between", "n", "DIP iterations", "keys in another order"]
 
 
 ADDED = ["a step", "a pass", "a budget between", "a sampler", "a replicate", "fewer evaluations"]
@@ -356,11 +355,14 @@ EDITS = {
 }
 
 
+RUN_EDITED = ("sampling/warm_starts/noise.py", "report/figures/loss.py", "models/families/dcgan.py")
+
+
 @pytest.mark.parametrize(("module", "edit", "expected"), EDITS.values(), ids=EDITS)
 @pytest.mark.long
 def test_edited_code(module, edit, expected, copied):
     replace(copied / "src/ddpm_dip" / module, edit)
-    assert run(copied) == expected
+    assert (run if module in RUN_EDITED else planned)(copied) == expected
 
 
 @pytest.mark.parametrize("content", [b"def start(context:\n", b"# Gr\xfc\xdfe\n"], ids=["no Python", "no UTF-8"])
