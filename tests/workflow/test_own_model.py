@@ -49,7 +49,7 @@ def own(tmp_path_factory) -> tuple[Path, dict]:
     return folder, overlay
 
 
-def test_two_given_nets_and_one_of_ours_are_one_report_with_a_verdict_without_labels(own):
+def test_two_given_nets_and_one_of_ours_are_one_report_and_another_net_is_drawn_anew(own):
     folder, overlay = own
     done = jobs(snakemake(folder, study="micro", overlay=overlay))
     assert {path for path in done if path.startswith("models/")} == {
@@ -71,12 +71,8 @@ def test_two_given_nets_and_one_of_ours_are_one_report_with_a_verdict_without_la
     assert record["read"][str(weights)] == files.sha256(weights)
     assert jobs(snakemake(folder, "-n", study="micro", overlay=overlay)) == set()
 
-
-def test_another_net_in_the_same_folder_is_drawn_anew(own):
-    folder, overlay = own
-    weights = folder / "v/unet/diffusion_pytorch_model.safetensors"
-    given_models.untrained(folder / "other").joinpath("unet", weights.name).rename(weights)  # of the same size
+    # another net in the same folder, of the same size
+    given_models.untrained(folder / "other").joinpath("unet", weights.name).rename(weights)
     planned = jobs(snakemake(folder, "-n", study="micro", overlay=overlay))
     assert "models/v/r0/weights.safetensors" in planned
-    drawn = {path.split("/")[1] for path in planned if path.startswith("samples/")}
-    assert drawn == {"v"}
+    assert {path.split("/")[1] for path in planned if path.startswith("samples/")} == {"v"}

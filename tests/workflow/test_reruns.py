@@ -442,7 +442,7 @@ def test_without_snakemake_s_records(copied):
     assert planned(copied, overlay={"seeds": {"data": 1}}) == ALL - SCRIPT
     shutil.rmtree(copied / ".snakemake")
     assert planned(copied) == set()
-    assert run(copied, overlay={"timing": {"rounds": 3}}) == RATES
+    assert planned(copied, overlay={"timing": {"rounds": 3}}) == RATES
 
 
 def scramble(results: Path, seed: int) -> None:
@@ -482,15 +482,13 @@ def test_results_of_other_settings_are_never_taken(finished, copied):
     assert planned(copied, overlay={"training": {"lr": 0.002}}) == SAMPLED | DRAWN
     mine = sample(*NOISE_CELLS).pop()
     shutil.copytree(finished / "results/micro/samples", copied / "results/micro/samples", dirs_exist_ok=True)
-    assert mine in run(copied, overlay={"training": {"lr": 0.002}})
+    assert mine in planned(copied, overlay={"training": {"lr": 0.002}})
 
 
 @pytest.mark.long
 def test_a_lost_record_means_making_it_again(copied):
     (copied / f"results/micro/dip/r0/weights.safetensors{RECORD}").unlink()
-    expected = CHANGES["DIP iterations"][1]
-    assert planned(copied) == expected
-    assert run(copied) == expected
+    assert planned(copied) == CHANGES["DIP iterations"][1]
 
 
 @pytest.mark.long
