@@ -99,7 +99,7 @@ def lines(
     def of_series(channel: type, look: list, **options: object):
         return channel("series:N", scale=alt.Scale(domain=names, range=look), title=None, **options)
 
-    legend = alt.Legend(orient="bottom", columns=2, labelLimit=0, symbolOpacity=1)
+    legend = alt.Legend(orient="bottom", columns=2, labelLimit=0, symbolOpacity=1, symbolStrokeWidth=0)
     colour = of_series(alt.Color, [looks[name]["color"] for name in names], legend=legend)
     shape = of_series(alt.Shape, [SHAPES.get(looks[name].get("marker"), "circle") for name in names], legend=legend)
     dashed = [[1, 0] if looks[name].get("ls", "-") == "-" else [5, 4] for name in names]
