@@ -32,8 +32,9 @@ def scale(values: Sequence[float], log: bool = False) -> tuple[alt.Scale, alt.Ax
         return alt.Scale(zero=True), alt.Axis()
     if low > 0:
         return alt.Scale(type="log", nice=False, padding=8), alt.Axis(values=ticks(low, high), format="~g")
-    marks = [*({-unit, 0.0} if low < 0 else {0.0}), *ticks(unit, high)]
-    return alt.Scale(type="symlog", constant=float(unit), nice=False), alt.Axis(values=sorted(marks), format="~g")
+    below = [-max(tick for tick in ticks(-low / 10, -low) if tick <= -low)] if low < 0 else []
+    marks = [*below, 0.0, *ticks(unit, high)]
+    return alt.Scale(type="symlog", constant=float(unit), nice=False), alt.Axis(values=marks, format="~g")
 
 
 def ticks(low: float, high: float) -> list[float]:
