@@ -110,6 +110,11 @@ def test_a_mistake_is_named(overlay, says):
     assert all(line.startswith("config: ") for line in str(caught.value).splitlines())
 
 
+def test_an_unknown_user_s_folder_is_one_message():
+    with pytest.raises(UserError, match=r"config: data\.root: '~no-such-user/x' is not a folder"):
+        configuration.check(laid_over({"data": {"dataset": "image_folder", "root": "~no-such-user/x"}}))
+
+
 def test_too_few_images_are_said_before_any_job(tmp_path):
     for number in range(300):
         (tmp_path / f"{number}.png").touch()

@@ -25,6 +25,7 @@ import numpy as np
 
 from ..jobs import code
 from ..jobs.errors import UserError
+from ..jobs.files import expanded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -171,7 +172,7 @@ def is_url(root: Path | str) -> bool:
 
 def is_packed(root: Path | str) -> bool:
     """Whether `root` is an address, or named as an archive file is (and is no folder of such a name)."""
-    return is_url(root) or (str(root).lower().endswith(ARCHIVES) and not os.path.isdir(Path(root).expanduser()))
+    return is_url(root) or (str(root).lower().endswith(ARCHIVES) and not os.path.isdir(expanded(root)))
 
 
 def listing(root: Path | str | None, sha256: str | None = None) -> str | None:
@@ -183,7 +184,7 @@ def listing(root: Path | str | None, sha256: str | None = None) -> str | None:
     """
     if root is None or is_url(root):
         return None if root is None else sha256
-    root = Path(root).expanduser()
+    root = expanded(root)
     try:
         base = root.parent if root.is_file() else root
         paths = [path for path in ([root] if root.is_file() else root.rglob("*")) if path.is_file()]
@@ -210,7 +211,7 @@ def sizes(options: Options) -> Sizes | None:
 
 def check_root(options: Options) -> Path:
     """`options.root` as a path. Raises UserError where it is not a folder."""
-    root = Path(options.root).expanduser()
+    root = expanded(options.root)
     if not root.is_dir():
         raise UserError(
             f"data.root: '{root}' is not a folder; give the folder that holds the '{options.dataset}' files"

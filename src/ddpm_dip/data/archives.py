@@ -20,7 +20,7 @@ from pathlib import Path, PureWindowsPath
 from typing import BinaryIO, NamedTuple
 
 from ..jobs.errors import UserError
-from ..jobs.files import sha256, write_atomic
+from ..jobs.files import expanded, sha256, write_atomic
 from . import Options, is_url
 
 # Image files hardly shrink in an archive, for most kinds are compressed already; zeros shrink to a thousandth.
@@ -49,7 +49,7 @@ def check(options: Options) -> None:
                 f"data.sha256 is not set, but data.root is an address ({options.root}); give the SHA-256 digest of "
                 "its file, so that what is downloaded is what you meant"
             )
-    elif not os.path.isfile(Path(options.root).expanduser()):
+    elif not os.path.isfile(expanded(options.root)):
         raise UserError(
             f"data.root: '{options.root}': no such file; give a folder, an archive, or an archive's address"
         )
@@ -65,14 +65,14 @@ def fetch(options: Options) -> tuple[Path, Path]:
     check(options)
     if options.cache is None:
         raise UserError(f"data.root: '{options.root}' is an archive, and there is no folder to unpack it to; give one")
-    cache = Path(options.cache).expanduser()
+    cache = expanded(options.cache)
     expected = options.sha256.lower() if options.sha256 is not None else None
     if is_url(options.root):
         archive, digest = cache / f"{expected}.archive", expected
         if not archive.is_file() or digest_of(archive) != expected:
             download(str(options.root), archive, expected)
     else:
-        archive = Path(options.root).expanduser()
+        archive = expanded(options.root)
         digest = digest_of(archive)
         if expected not in (None, digest):
             raise UserError(wrong_digest(archive, digest, expected))

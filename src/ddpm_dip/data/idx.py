@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..jobs.errors import UserError
+from ..jobs.files import expanded
 from . import Loaded, Options, Sizes, check_root, prepare
 
 IMAGES = bytes([0, 0, 8, 3])  # how a file of images begins: unsigned bytes, three dimensions
@@ -49,7 +50,7 @@ def sizes(options: Options) -> Sizes | None:
     if options.root is None:
         counts = [COUNTS[split] for split in splits]
     else:
-        paths = [find_file(Path(options.root).expanduser(), name) for name in needed_files(options.split)[::2]]
+        paths = [find_file(expanded(options.root), name) for name in needed_files(options.split)[::2]]
         counts = [count_of(path) for path in paths]
     if None in counts:
         return None
@@ -128,7 +129,7 @@ def download(options: Options, names: list[str], torchvision_class: type) -> Pat
     dataset = options.dataset
     if options.cache is None:
         raise UserError(f"data.root: not set, and no folder to download '{dataset}' to; give one of the two")
-    folder = Path(options.cache).expanduser() / torchvision_class.__name__
+    folder = expanded(options.cache) / torchvision_class.__name__
     checksums = dict(torchvision_class.resources)
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(60)  # seconds without a byte; torchvision would wait for ever

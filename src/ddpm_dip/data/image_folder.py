@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..jobs.errors import UserError
+from ..jobs.files import expanded
 from . import ARCHIVES, CHANNELS, Loaded, Options, Sizes, archives, is_packed, prepare
 
 if TYPE_CHECKING:
@@ -53,14 +54,14 @@ def labelled(options: Options) -> bool:
     """Whether the images have labels. What is in an archive is not looked at, and has none."""
     if options.root is None or is_packed(options.root):
         return False
-    return bool(classes(Path(options.root).expanduser()))
+    return bool(classes(expanded(options.root)))
 
 
 def sizes(options: Options) -> Sizes | None:
     """None of an archive."""
     if options.root is None or is_packed(options.root):
         return None
-    images = sum(1 for _ in image_files(Path(options.root).expanduser()))
+    images = sum(1 for _ in image_files(expanded(options.root)))
     return Sizes(images, images - 1)
 
 
@@ -74,7 +75,7 @@ def check(options: Options) -> None:
     if is_packed(options.root):
         archives.check(options)
         return
-    root = Path(options.root).expanduser()
+    root = expanded(options.root)
     if not os.path.isdir(root):
         raise UserError(
             f"data.root: '{root}' is not a folder; give a folder with images, an archive of one "
@@ -96,7 +97,7 @@ def load(options: Options) -> Loaded:
     Raises UserError naming a file that cannot be read, and as `archives.fetch` does.
     """
     if not is_packed(options.root):
-        root = Path(options.root).expanduser()
+        root = expanded(options.root)
         paths, names = sorted(image_files(root)), classes(root)
         labels = [names.index(path.relative_to(root).parts[0]) for path in paths] if names else []
         return Loaded(read(paths, options), np.array(labels, np.int64), None, paths)

@@ -22,6 +22,11 @@ ADVICE = "; if a run made it, delete it and run again"  # never of a file that m
 DIGEST = "sha256"  # in a .safetensors file's header
 
 
+def expanded(path: Path | str) -> Path:
+    """With ~ as the shell has it; one of an unknown user stays as it is."""
+    return Path(os.path.expanduser(path))
+
+
 def sha256(path: Path | str) -> str:
     """Hex digest of a file's content."""
     with open(path, "rb") as file:

@@ -13,7 +13,7 @@ FLOATS = 4e-6  # MB
 LARGEST = 70_000  # images, where nobody knows before they are read
 TRAINED = 30e-6  # seconds a pixel of an image and epoch, three to ten times what was measured
 DRAWN = 10e-6  # seconds a pixel of an image and step, likewise
-CLASSIFIED = 2e-6  # seconds a pixel of an image and epoch of a classifier, likewise
+CLASSIFIED = 5e-6  # seconds a pixel of an image and epoch of a classifier, likewise
 GIVEN = 4000  # MB, and a day: of a net that was trained elsewhere nothing is known
 INCEPTION = 2000  # MB
 

@@ -12,7 +12,6 @@ Nothing here imports torch or diffusers: configurations and headers are JSON.
 
 import importlib
 import json
-import os
 import pkgutil
 from pathlib import Path
 from types import ModuleType
@@ -72,11 +71,6 @@ def describe(model: str, settings: dict) -> Description:
 def paths_of(settings: dict) -> list[str]:
     path = settings["path"]
     return path if isinstance(path, list) else [path]
-
-
-def expanded(path: str) -> Path:
-    """With ~ as the shell has it; one of an unknown user stays as it is."""
-    return Path(os.path.expanduser(path))
 
 
 def digests(settings: dict, path: str) -> list[tuple[str, str]]:

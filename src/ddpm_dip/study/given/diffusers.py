@@ -8,7 +8,8 @@ UNet2DModel does not say what it was trained on, so the configuration's `schedul
 from pathlib import Path
 
 from ...jobs.errors import UserError
-from . import PICKLES, SCHEDULE, Description, check_safetensors, checked_schedule, expanded, paths_of, read_json
+from ...jobs.files import expanded
+from . import PICKLES, SCHEDULE, Description, check_safetensors, checked_schedule, paths_of, read_json
 
 KEYS = ("path", "schedule")
 WEIGHTS = "diffusion_pytorch_model.safetensors"

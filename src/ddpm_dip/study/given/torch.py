@@ -4,7 +4,8 @@ from pathlib import Path
 
 from ...jobs import code
 from ...jobs.errors import UserError
-from . import Description, check_safetensors, checked_schedule, expanded, paths_of
+from ...jobs.files import expanded
+from . import Description, check_safetensors, checked_schedule, paths_of
 
 KEYS = ("module", "path", "schedule")
 
