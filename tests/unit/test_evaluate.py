@@ -26,7 +26,7 @@ from ddpm_dip.stages import floors as floors_stage
 CELL = {"model": "hw4", "replicate": 0, "epochs": 4, "weights": "ema", "start": "noise", "passes": None, "steps": 200}
 NETS = {"classifier": "classifier/seed-0.safetensors", "classifier-2": "classifier/seed-1.safetensors"}
 CPU = {"device": "cpu"}
-ROTATIONS = dict.fromkeys(metrics.OF_ROTATIONS.values(), features.WITHOUT_LABELS)
+ROTATIONS = dict.fromkeys(metrics.OF_ROTATIONS.values(), features.NO_ROTATION_NET)
 
 
 def bars(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -117,8 +117,13 @@ def test_stages_compute_fid(as_published, tmp_path):
     run("floors", {"n": 3}, {"features": "reference.npz"}, {"floors": "floors.csv"})
 
     metrics = files.read_json(tmp_path / "metrics.json")
-    distances = [name for name, metric in METRICS.items() if (metric.feature_net or "").startswith("classifier")]
-    assert metrics["not_computed"] == dict.fromkeys(distances, "the data set has no labels")
+    others = {
+        name: metric.feature_net for name, metric in METRICS.items() if metric.feature_net not in (None, "inception")
+    }
+    assert metrics["not_computed"] == {
+        name: features.NO_ROTATION_NET if net.startswith("rotation") else "the data set has no labels"
+        for name, net in others.items()
+    }
     with open(tmp_path / "floors.csv", newline="") as file:
         floors = {row["display"]: row for row in csv.DictReader(file)}
     assert {row["features"] for row in floors.values()} == {"inception"}

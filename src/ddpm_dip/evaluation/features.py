@@ -82,14 +82,14 @@ def inception_status(path: Path) -> dict[str, str | None]:
     raise UserError(f"{path}: not what fetch_inception writes; right is its .json file, with the weights beside it")
 
 
-WITHOUT_LABELS = "the data set has labels, and so a classifier instead"
+NO_ROTATION_NET = "no net that tells rotations was given; it is for images without labels"
 FEATURE_NETS = {
     "classifier": FeatureNet(classifier, to_uint8, "no classifier was given", needs_labels=True, classes=classes),
     "classifier-2": FeatureNet(
         classifier, to_uint8, "no second classifier was given", needs_labels=True, classes=classes
     ),
-    "rotation": FeatureNet(classifier, to_uint8, WITHOUT_LABELS),
-    "rotation-2": FeatureNet(classifier, to_uint8, WITHOUT_LABELS),
+    "rotation": FeatureNet(classifier, to_uint8, NO_ROTATION_NET),
+    "rotation-2": FeatureNet(classifier, to_uint8, NO_ROTATION_NET),
     "inception": FeatureNet(
         inception,
         to_rgb_uint8,
