@@ -1,6 +1,7 @@
 """Claims: their grammar, the cells that they ask for, the mistakes that are named, and what is recorded of them."""
 
 import copy
+import json
 
 import numpy as np
 import pandas as pd
@@ -208,7 +209,15 @@ def test_the_studies_name_every_claim_of_both_written_studies():
 
 
 def speedup(**values):
-    base = {"claim": "A5", "model": "hw4", "arm": "start dip", "axis": "steps", "reference": 1000, "k_hi": 200}
+    base = {
+        "claim": "A5",
+        "model": "hw4",
+        "arm": "start dip",
+        "against": "DDPM",
+        "axis": "steps",
+        "reference": 1000,
+        "k_hi": 200,
+    }
     base |= {"k_lo": 100, "nfe_ratio_low": 5.0, "nfe_ratio_high": 10.0, "seconds_ratio": np.nan, "verdict": "supported"}
     return base | {"trail": '[{"count": 100}, {"count": 500}]'} | values
 
@@ -217,7 +226,7 @@ def claim_row(**values):
     base = {"claim": "A5", "model": "hw4", "verdict": "supported", "margin": 0.5, "replicates": 3, "n": 256}
     base |= {"metric": "fd_classifier", "exploratory": False, "note": "", "scope": "this way of training", "mde": 1.0}
     base |= {"estimate": -2.0, "ci_low": -3.0, "ci_high": -1.0, "bound_low": -2.8, "bound_high": -1.2}
-    return base | {"reference": 10.0, "p": 0.01, "p_holm": 0.04} | values
+    return base | {"reference": 10.0, "p": 0.01, "p_holm": 0.04, "parts": '[{"at": {"steps": 200}}]'} | values
 
 
 def test_the_headline_says_what_came_out():
@@ -233,7 +242,13 @@ def test_the_headline_says_what_came_out():
     assert "fewer) – taken alone, not after Holm's correction for all claims." in headline(note=ALONE)
     assert "– exploratory, changed" in headline(exploratory=True, note="a way; changed after its first sample")
     none = told.saved(speedup(verdict="refuted", k_hi=np.nan))
-    assert none == "start dip saves no steps (even the largest K tried, 500, is worse than all 1000)"
+    assert none == (
+        "start dip saves no steps as far as was tried (K = 500, the largest tried, is worse than all 1000 steps; any "
+        "saving is below 2.0 times)"
+    )
+    rival = told.saved(speedup(arm="DDIM, x0 clipped", axis="nfe", verdict="refuted", k_hi=np.nan))
+    assert "500 evaluations, the most tried, are worse than all 1000 steps not clipped; any saving" in rival
+    assert told.saved(speedup(arm="DDPM")).startswith("DDPM cut short does as well as all 1000 steps from K = 200")
     assert told.saved(speedup(verdict="inconclusive")) == "whether start dip saves steps is not decided"
     row = speedup(axis="nfe", k_hi=10, nfe_ratio_low=100.0, nfe_ratio_high=np.nan, seconds_ratio=80.0)
     assert told.saved(row) == (
@@ -242,15 +257,15 @@ def test_the_headline_says_what_came_out():
     assert "no claims" in told.headline(None, None, "digits")
 
 
-def test_a_side_is_told_as_a_multiple_of_its_reference():
+def test_a_side_is_told_as_its_difference_from_its_reference():
     def told_of(**values):
         return list(told.share(claim_row(**values)).values())
 
-    assert told_of() == pytest.approx([1.3, 1.2, 1.4, 1.38, 1.5])  # D = a - 1.5 b = -2, b = 10: a = 13
-    assert told_of(verdict="refuted")[3] == pytest.approx(1.22)
+    assert told_of() == pytest.approx([0.3, 0.2, 0.4, 0.38, 0.5])  # D = a - 1.5 b = -2, b = 10: a = 13
+    assert told_of(verdict="refuted")[3] == pytest.approx(0.22)
     high = {"metric": "coverage", "margin": 0.2, "estimate": 0.1, "ci_low": 0.0, "ci_high": 0.2, "reference": 0.5}
     high |= {"bound_low": 0.02, "bound_high": 0.18}
-    assert told_of(**high) == pytest.approx([0.6, 0.4, 0.8, 0.44, 0.8])  # D = 0.8 b - a = 0.1: a = 0.3
+    assert told_of(**high) == pytest.approx([-0.4, -0.6, -0.2, -0.56, -0.2])  # D = 0.8 b - a = 0.1: a = 0.3
     logs = {"estimate": 0.5, "ci_low": 0.4, "ci_high": 0.6, "bound_high": 0.59}
     time = {"metric": "seconds", "margin": 0.0} | {name: np.log(value) for name, value in logs.items()}
     assert told_of(**time, reference=1.0) == pytest.approx([0.5, 0.4, 0.6, 0.59, 1.0])
@@ -259,8 +274,17 @@ def test_a_side_is_told_as_a_multiple_of_its_reference():
 
 def test_evidence_names_the_bound_that_decides_and_what_an_open_claim_would_take():
     text = told.evidence(claim_row())
-    assert "FD 1.30 times the reference's (95 %: 1.20 to 1.40; one-sided bound 1.38, which is to be below 1.50)" in text
-    assert "one-sided bound 1.22, not below the 1.50 it needs" in told.evidence(claim_row(verdict="refuted"))
+    assert text.startswith(
+        "FD +30 % against the reference's at K = 200 "
+        "(95 %: +20 % to +40 %; one-sided bound +38 %, which is to be below +50 %)"
+    )
+    assert "one-sided bound +22 %, not below the +50 % it needs" in told.evidence(claim_row(verdict="refuted"))
+    several = json.dumps([{"at": {"steps": k, "clip_x0": True}, "estimate": e} for k, e in ((200, 0.1), (500, None))])
+    assert "reference's, the mean over K = 200 (+60 %) and K = 500 (–) (95 %:" in told.evidence(
+        claim_row(parts=several)
+    )
+    timed = {"metric": "seconds", "margin": 0.05, "estimate": -0.03, "reference": 1.0}
+    assert "1.02 times the reference's" in told.evidence(claim_row(**timed))
     undecided = claim_row(verdict="inconclusive", bound_high=0.5)
     assert "it would take a difference of 10 %" in told.evidence(undecided)
     disagrees = claim_row(verdict="inconclusive", note="energy_classifier points the other way")

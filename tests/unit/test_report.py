@@ -281,6 +281,12 @@ def test_time_is_told_of_each_net_once_as_starts_steps_and_their_sum(study):
     assert rows["1000"][-2:] == ["6.450", "6.148"] and rows["900"][5:7] == ["–", "–"]
 
 
+def test_a_mean_over_nets_says_how_many_of_them_have_a_value():
+    assert sections.mean_text([4.8, 5.0]) == "4.9 ± 0.14"
+    assert sections.mean_text([4.8, None, 5.0]) == "4.9 ± 0.14 (2 of 3 nets)"  # the other one diverged
+    assert sections.mean_text([4.8], 0.5) == "4.8 ± 0.5" and sections.mean_text([None]) == "–"
+
+
 def test_summary_fits_a_terminal_and_ends_with_the_page(study):
     lines = (study / "report/summary.txt").read_text().splitlines()
     assert len(lines) <= 26 and all(len(line) <= 100 for line in lines[1:-1])

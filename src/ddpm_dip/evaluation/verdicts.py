@@ -148,12 +148,9 @@ def units(
     by_block = count < REPLICATES and np.isfinite(sides).all()  # a diverged cell has no blocks
     values = []
     for stratum, (a, b), reference in zip(strata, sides, references, strict=True):
-        if (
-            metric in CONFIRMED_BY
-            and not confirming
-            and near_zero(found, stratum["b"], replicates, display, metric, reference)
-        ):
-            return no("the reference's distance is within two standard errors of zero")
+        asked = metric in CONFIRMED_BY and not confirming
+        if asked and (why := near_zero(found, stratum["b"], replicates, display, metric, reference)):
+            return no(why)
         if by_block:
             try:
                 a, b = (in_blocks(found, stratum[side], replicates, display, metric) for side in ("a", "b"))
@@ -172,21 +169,22 @@ def in_blocks(found: Lookup, side: dict, replicates: list, display: str, metric:
     return np.mean([found.blocks[path, display, metric] for rep in replicates for path in side[rep]], axis=0)
 
 
-def near_zero(found: Lookup, side: dict, replicates: list, display: str, metric: str, reference: float) -> bool:
-    """Whether a reference's distance is no more than two standard errors above zero: it is then no scale.
+def near_zero(found: Lookup, side: dict, replicates: list, display: str, metric: str, reference: float) -> str:
+    """Why a reference's distance is no scale: it is no more than two standard errors above zero. "" where it is one.
 
     The error is that of the images, which all nets are compared with, and where there are nets enough of these.
     """
     if not np.isfinite(reference):
-        return False
+        return ""
     try:
         by_net = [in_blocks(found, side, [rep], display, metric) for rep in replicates]
     except KeyError:
-        return False
-    error = standard_error(np.mean(by_net, axis=0))
-    if len(replicates) >= REPLICATES:
-        error = max(error, standard_error(np.mean(by_net, axis=1)))
-    return reference < NEAR_ZERO * error
+        return ""
+    if reference < NEAR_ZERO * standard_error(np.mean(by_net, axis=0)):
+        return "the reference's distance is within two standard errors of zero"
+    if len(replicates) >= REPLICATES and reference < NEAR_ZERO * standard_error(np.mean(by_net, axis=1)):
+        return "the reference's distance differs so much between nets that it is within two standard errors of zero"
+    return ""
 
 
 def time_units(found: Lookup, strata: Sequence[dict], margin: float) -> Units:
@@ -334,22 +332,23 @@ def saving(found: Lookup, row: dict) -> tuple[dict, Judged]:
     top = judged[counts[-1]]
     basis = judged[k_hi] if k_hi else top
     if k_hi is not None:  # the sequence is as sure as its least sure step
-        worst = max(judged[k].decision.p for k in counts if k >= k_hi)
-        basis = basis._replace(decision=basis.decision._replace(p=worst))
+        worst = max((k for k in counts if k >= k_hi), key=lambda k: judged[k].decision.p)
+        note = f"p is that of the least sure step on the way, {counted} {worst}" if worst != k_hi else ""
+        basis = basis._replace(
+            decision=basis.decision._replace(p=judged[worst].decision.p),
+            note="; ".join(filter(None, (basis.note, note))),
+        )
     good = [k for k in counts if judged[k].verdict == SUPPORTED]
     if top.verdict == REFUTED and good:
         note = f"{counted} {good[-1]} is as good and {counts[-1]} is worse, so that the order says nothing"
         basis = basis._replace(verdict=INCONCLUSIVE, note=note)
-    trail = [
-        {"count": k, "verdict": judged[k].verdict, "note": judged[k].note}
-        | ({} if (d := judged[k].decision) is None else numbers(d, judged[k].units.reference))
-        for k in counts
-    ]
+    trail = [{"count": k, "note": judged[k].note} | told(judged[k]) for k in counts]
     point, low, high = crossing(found, row, counts)
     result = {
         "claim": row["claim"],
         "model": row["model"],
         "arm": row["arm"],
+        "against": row["against"],
         "axis": counted,
         "reference": reference,
         "k_hi": k_hi,
@@ -357,7 +356,7 @@ def saving(found: Lookup, row: dict) -> tuple[dict, Judged]:
         "point": point,
         "point_low": low,
         "point_high": high,
-        "nfe_ratio_low": reference / k_hi if k_hi else 1.0,
+        "nfe_ratio_low": reference / k_hi if k_hi else np.nan,
         "nfe_ratio_high": reference / k_lo if k_lo else np.nan,
         **time_ratio(found, row, k_hi),
         "verdict": basis.verdict,
@@ -366,11 +365,15 @@ def saving(found: Lookup, row: dict) -> tuple[dict, Judged]:
     return result, basis
 
 
-def numbers(decision: Decision, reference: float) -> dict:
-    """A decision's figures relative to the reference, as JSON takes them."""
-    scale = reference if np.isfinite(reference) and reference > 0 else 1.0
-    values = {name: getattr(decision, name) / scale for name in ("estimate", "ci_low", "ci_high")}
-    return {name: round(value, 4) if np.isfinite(value) else None for name, value in values.items()}
+def told(judged: Judged) -> dict:
+    """A verdict with its figures relative to the reference, as JSON takes them."""
+    values = {}
+    if judged.decision is not None:
+        reference = judged.units.reference
+        scale = reference if np.isfinite(reference) and reference > 0 else 1.0
+        values = {name: getattr(judged.decision, name) / scale for name in ("estimate", "ci_low", "ci_high")}
+    figures = {name: round(value, 4) if np.isfinite(value) else None for name, value in values.items()}
+    return {"verdict": judged.verdict} | figures
 
 
 def time_ratio(found: Lookup, row: dict, k_hi: int | None) -> dict:
@@ -457,8 +460,8 @@ def judge(rows: Sequence[dict], tables: Tables, changed: Mapping[str, str]) -> t
     """The rows of claims.csv and of speedups.csv, from what `study.claims` asks.
 
     rows: mappings with claim, statement, contrast, kind, model, metric, display, margin, exploratory, counted,
-    reference_nfe, arm, not_asked and strata, each with at, a and b (replicate -> paths). changed: claim -> what is to
-    be said of a claim that is not as it was when its first sample was drawn.
+    reference_nfe, arm, against, not_asked and strata, each with at, a and b (replicate -> paths). changed: claim ->
+    what is to be said of a claim that is not as it was when its first sample was drawn.
     """
     found, savings, judged = Lookup(tables), [], []
     for row in rows:
@@ -469,12 +472,15 @@ def judge(rows: Sequence[dict], tables: Tables, changed: Mapping[str, str]) -> t
         if row["not_asked"]:
             judged.append(shared | {"verdict": NOT_ASKED, "note": row["not_asked"]})
             continue
+        rule = row["metric"], row["display"], row["margin"], row["trained_apart"]
         if row["kind"] == "saves-steps":
             saved, basis = saving(found, row)
             savings.append(saved)
+            at = saved["k_hi"] or max(s["at"][row["counted"]] for s in row["strata"])
+            parts = [s for s in row["strata"] if s["at"][row["counted"]] == at]
         else:
-            rule = row["metric"], row["display"], row["margin"], row["trained_apart"]
-            basis = judge_strata(found, row["strata"], *rule)
+            parts, basis = row["strata"], judge_strata(found, row["strata"], *rule)
+        by_part = [basis] if len(parts) == 1 else [judge_strata(found, [stratum], *rule) for stratum in parts]
         of_units = {"scope": basis.units.scope, "replicates": basis.units.replicates, "n": basis.units.n}
         of_test = {} if basis.decision is None else basis.decision._asdict()
         of_test.pop("verdict", None)
@@ -486,12 +492,15 @@ def judge(rows: Sequence[dict], tables: Tables, changed: Mapping[str, str]) -> t
             | of_test
             | agreement
             | {"reference": basis.units.reference, "verdict": basis.verdict, "note": note}
+            | {"parts": json.dumps([{"at": s["at"]} | told(each) for s, each in zip(parts, by_part, strict=True)])}
         )
-    family = [each for each in judged if "p" in each and not each["exploratory"]]
-    supports, refutes = holm([each["p"] for each in family]), holm([1 - each["p"] for each in family])
+    family = [each for each in judged if each["verdict"] != NOT_ASKED and not each["exploratory"]]
+    supports = holm([each.get("p", 1.0) for each in family])  # what could not be estimated is a claim all the same
+    refutes = holm([1 - each.get("p", 0.0) for each in family])
     for each, p, p_refutes in zip(family, supports, refutes, strict=True):
-        each["p_holm"] = float(p_refutes if each["verdict"] == REFUTED else p)
-        each["after_holm"] = each["verdict"] == INCONCLUSIVE or each["p_holm"] <= 1 - LEVEL
+        if "p" in each:
+            each["p_holm"] = float(p_refutes if each["verdict"] == REFUTED else p)
+            each["after_holm"] = each["verdict"] == INCONCLUSIVE or each["p_holm"] <= 1 - LEVEL
     for each in judged:
         if each["verdict"] == REFUTED and "p" in each:
             each["p"] = 1 - each["p"]  # a verdict's p is that of the side it takes

@@ -32,10 +32,10 @@ def headline(speedups: pd.DataFrame | None, claims: pd.DataFrame | None, dataset
     found, judged = [], {(row["claim"], row["model"]): row for row in claims.to_dict("records")}
     for model, part in speedups.groupby("model", sort=False):
         rows = part.to_dict("records")
-        shared = CLIPPED if all(row["arm"].endswith(CLIPPED) for row in rows) else ""
-        rows = [row | {"arm": row["arm"].removesuffix(shared)} for row in rows]
+        shared = CLIPPED if all(row[side].endswith(CLIPPED) for row in rows for side in ("arm", "against")) else ""
+        rows = [row | {side: row[side].removesuffix(shared) for side in ("arm", "against")} for row in rows]
         words = [saved(row) + reserve(judged[row["claim"], model]) for row in rows if row["verdict"] != "inconclusive"]
-        if open_arms := list(dict.fromkeys(row["arm"] for row in rows if row["verdict"] == "inconclusive")):
+        if open_arms := list(dict.fromkeys(arm_of(row) for row in rows if row["verdict"] == "inconclusive")):
             words.append(undecided(open_arms))
         found.append(f"On {dataset} ({model}{shared}): " + "; ".join(words) + ".")
     of_claims = claims[claims["claim"].isin(speedups["claim"])]
@@ -53,8 +53,8 @@ def how(claims: pd.DataFrame) -> str:
 
 def saved(row: Mapping) -> str:
     """One row of speedups.csv in words."""
-    arm, reference, top = row["arm"], int(row["reference"]), max(each["count"] for each in json.loads(row["trail"]))
-    by_steps = row["axis"] == "steps"
+    arm, reference, by_steps = arm_of(row), int(row["reference"]), row["axis"] == "steps"
+    whole = f"all {reference} steps{clipping(row)}"
     if row["verdict"] == "supported":
         k = int(row["k_hi"])
         where = f"from K = {k} on" if by_steps else f"with {k} evaluations"
@@ -65,11 +65,24 @@ def saved(row: Mapping) -> str:
         seconds = ""
         if known(row["seconds_ratio"]):
             seconds = f", {compact(row['seconds_ratio'])} times less time"
-        return f"{arm} does as well as all {reference} steps {where} ({times} times fewer{seconds})"
+        return f"{arm} does as well as {whole} {where} ({times} times fewer{seconds})"
     if row["verdict"] == "refuted":
-        most = f"the largest K tried, {top}," if by_steps else f"{top} evaluations, the most tried,"
-        return f"{arm} saves no steps (even {most} {'is' if by_steps else 'are'} worse than all {reference})"
+        top = max(each["count"] for each in json.loads(row["trail"]))
+        most = f"K = {top}, the largest tried, is" if by_steps else f"{top} evaluations, the most tried, are"
+        less = f"any saving is below {compact(reference / top)} times"
+        return f"{arm} saves no steps as far as was tried ({most} worse than {whole}; {less})"
     return undecided([arm])
+
+
+def arm_of(row: Mapping) -> str:
+    """What saves steps, in words; the reference's own arm does so with fewer of its steps."""
+    return f"{row['arm']} cut short" if row["arm"] == row["against"] else row["arm"]
+
+
+def clipping(row: Mapping) -> str:
+    """What is to be said of a reference that is clipped where the arm is not, or the other way round."""
+    arm, against = (row[side].endswith(CLIPPED) for side in ("arm", "against"))
+    return "" if arm == against else " clipped" if against else " not clipped"
 
 
 def undecided(arms: list[str]) -> str:
@@ -90,26 +103,25 @@ def told_true(value: object) -> bool:
 
 
 def share(row: Mapping) -> dict[str, float] | None:
-    """A claim's side as a multiple of its reference, None where that is not above zero or nothing was estimated.
+    """How a claim's side differs from its reference, None where that is not above zero or nothing was estimated.
 
-    estimate; low and high: the ends of its two-sided 95 % interval; bound: the one-sided 95 % bound that decides, the
-    upper one but of what is refuted; turn: the multiple at which the verdict turns, 1, or 1 and the margin.
+    As a share of the reference's mean, which is taken as given; of times, as the ratio, round by round. estimate;
+    low and high: the ends of its two-sided 95 % interval; bound: the one-sided 95 % bound that decides, the upper one
+    but of what is refuted; turn: where the verdict turns.
     """
-    if not known(row["estimate"]) or not known(row["reference"]):
+    if not known(row["estimate"]) or not known(row["reference"]) or row["reference"] <= 0:
         return None
-    margin, lower, scale = row["margin"], MEASURES[row["metric"]], row["reference"]
-    if scale <= 0:
-        return None
+    bound = "bound_low" if row["verdict"] == "refuted" else "bound_high"
+    found = {name: differs(row, row[name] / row["reference"]) for name in ("estimate", "ci_low", "ci_high", bound)}
+    low, high = sorted((found["ci_low"], found["ci_high"]))
+    return {"estimate": found["estimate"], "low": low, "high": high, "bound": found[bound], "turn": differs(row, 0.0)}
 
-    def multiple(value: float) -> float:
-        if row["metric"] in OF_TIMING:
-            return float(np.exp(value) * (1 + margin))
-        return 1 + margin + value / scale if lower else 1 - margin - value / scale
 
-    low, high = sorted((multiple(row["ci_low"]), multiple(row["ci_high"])))
-    bound = multiple(row["bound_low" if row["verdict"] == "refuted" else "bound_high"])
-    turn = 1 + margin if lower else 1 - margin
-    return {"estimate": multiple(row["estimate"]), "low": low, "high": high, "bound": bound, "turn": turn}
+def differs(row: Mapping, contrast: float) -> float:
+    """A contrast in units of the reference, as `share` tells it: without the margin, and up where the side has more."""
+    if row["metric"] in OF_TIMING:
+        return float(np.exp(contrast) * (1 + row["margin"]))
+    return row["margin"] + contrast if MEASURES[row["metric"]] else -row["margin"] - contrast
 
 
 def evidence(row: Mapping) -> str:
@@ -118,13 +130,16 @@ def evidence(row: Mapping) -> str:
         return row["note"]
     parts, found = [], share(row)
     if found is not None and np.isfinite(found["estimate"]):
-        told = {name: compact(value) for name, value in found.items()}
+        told = {name: share_text(row, value) for name, value in found.items()}
         side = "below" if MEASURES[row["metric"]] else "above"
         needs = f"not {side} the {told['turn']} it needs" if row["verdict"] == "refuted" else (
             f"which is to be {side} {told['turn']}"
         )  # fmt: skip
-        parts.append(f"{labels.metric_word(row['metric'])} {told['estimate']} times the reference's "
-                     f"(95 %: {told['low']} to {told['high']}; one-sided bound {told['bound']}, {needs})")  # fmt: skip
+        joint = "times" if row["metric"] in OF_TIMING else "against"
+        parts.append(
+            f"{labels.metric_word(row['metric'])} {told['estimate']} {joint} the reference's{places(row)} "
+            f"(95 %: {told['low']} to {told['high']}; one-sided bound {told['bound']}, {needs})"
+        )
     elif known(row["estimate"]) and np.isfinite(row["estimate"]):
         ends = " to ".join(compact(row[end]) for end in ("ci_low", "ci_high"))
         parts.append(f"contrast {compact(row['estimate'])} (95 %: {ends}); below 0 supports it")
@@ -143,6 +158,32 @@ def evidence(row: Mapping) -> str:
     if known(row["note"]):
         parts.append(row["note"])
     return "; ".join(parts)
+
+
+def share_text(row: Mapping, value: float) -> str:
+    """What `share` gives, in words: +88 %, or 1.02 of times."""
+    if row["metric"] in OF_TIMING:
+        return compact(value)
+    return f"{100 * value:+.{int(abs(value) < 0.0995)}f} %" if value else "0 %"
+
+
+def places(row: Mapping) -> str:
+    """Where a claim was judged: the count that a saving rests on, or each place that the estimate is the mean of."""
+    parts = json.loads(row["parts"])
+    if len(parts) == 1:
+        counts = {axis: value for axis, value in parts[0]["at"].items() if axis in ("steps", "nfe")}
+        return "".join(f" at {place_text(axis, value)}" for axis, value in counts.items())
+    axes = [axis for axis in parts[0]["at"] if len({json.dumps(part["at"][axis]) for part in parts}) > 1]
+    told = []
+    for part in parts:
+        value = part.get("estimate")
+        place = ", ".join(place_text(axis, part["at"][axis]) for axis in axes)
+        told.append(f"{place} ({'–' if value is None else share_text(row, differs(row, value))})")
+    return f", the mean over {' and '.join(told)}"
+
+
+def place_text(axis: str, value: object) -> str:
+    return labels.AXES[axis].label(value) if axis in labels.AXES else str(value)
 
 
 def rows_of(claims: pd.DataFrame) -> list[dict]:

@@ -156,10 +156,10 @@ def wide_table(rows: list[dict], down: list[str], across: list[str], metrics: li
                     [r for r in part if r["display"] == d and (alone or key is None or labels.key(across, r) == key)]
                     for _, key, d in columns
                 ]
-                values = [mean_and_sd(r[m] for r in rs) for (m, *_), rs in zip(columns, here, strict=True)]
+                values = [mean_text([r[m] for r in rs]) for (m, *_), rs in zip(columns, here, strict=True)]
                 name = labels.words(down, part[0]) or labels.arm(part[0])
                 lines.append((name + " (no chain)" * (alone and part[0]["start"] is None), values))
-    body = [[name, *(labels.with_error(*value) for value in values)] for name, values in lines]
+    body = [[name, *values] for name, values in lines]
     head = [labels.told(down) or "arm"]
     for metric, key, display in columns:
         short = "" if metric == judged_by == "fd_classifier" else labels.metric_word(metric)
@@ -178,14 +178,12 @@ def long_table(rows: list[dict], down: list[str], across: list[str], metrics: li
             values = []
             for metric, _, display in columns:
                 here = [row for row in part if row["display"] == display]
-                value, error = mean_and_sd(row[metric] for row in here)
-                if not np.isfinite(error) and f"{metric}_se" in tables.METRICS and len(here) == 1:
-                    error = here[0][f"{metric}_se"]
-                values.append((value, error))
+                alone = len(here) == 1 and f"{metric}_se" in tables.METRICS
+                values.append(mean_text([row[metric] for row in here], here[0][f"{metric}_se"] if alone else np.nan))
             lines.append(
                 (labels.words(across, part[0]) or "–", labels.words(down, part[0]) or labels.arm(part[0]), values)
             )
-        body += [[place, name, *(labels.with_error(*value) for value in values)] for place, name, values in lines]
+        body += [[place, name, *values] for place, name, values in lines]
     head = [labels.told(across), labels.told(down) or "arm", *(f"{labels.metric_word(m)}, {d}" for m, _, d in columns)]
     floors = [floor_of(rows, metric, display) for metric, _, display in columns]
     return {"head": head, "rows": [*body, ["floor (real against real)", "", *floors]]}
@@ -203,6 +201,14 @@ def mean_and_sd(values) -> tuple[float, float]:
     """Mean over replicates and their standard deviation, NaN where there are too few."""
     found = [value for value in values if known(value)]
     return (float(np.mean(found)) if found else np.nan), (float(np.std(found, ddof=1)) if len(found) > 1 else np.nan)
+
+
+def mean_text(values: list, error: float = np.nan) -> str:
+    """The mean over replicates with their standard deviation, else `error`, and how many of them have a value."""
+    value, sd = mean_and_sd(values)
+    count = sum(map(known, values))
+    text = labels.with_error(value, sd if np.isfinite(sd) else error)
+    return text if count in (0, len(values)) else f"{text} ({count} of {len(values)} nets)"
 
 
 def floor_of(rows: list[dict], metric: str, display: str) -> str:

@@ -31,8 +31,18 @@ TRAINING_COLUMNS = ["model", "replicate", "epoch", "loss", "seconds"]
 GAN_TRAINING_COLUMNS = ["model", "replicate", "epoch", "loss_d", "loss_g", "seconds"]
 CLAIM_COLUMNS = ["claim", "statement", "contrast", "model", "metric", "display", "scope", "replicates", "n"]
 CLAIM_COLUMNS += ["estimate", "ci_low", "ci_high", "bound_low", "bound_high", "margin", "reference", "p", "p_holm"]
-CLAIM_COLUMNS += ["after_holm", "mde", "agrees_energy", "agrees_classifier_2", "verdict", "note", "exploratory"]
-SPEEDUP_COLUMNS = ["claim", "model", "arm", "axis", "reference", "k_hi", "k_lo", "point", "point_low", "point_high"]
+CLAIM_COLUMNS += [
+    "after_holm",
+    "mde",
+    "agrees_energy",
+    "agrees_classifier_2",
+    "verdict",
+    "note",
+    "exploratory",
+    "parts",
+]
+SPEEDUP_COLUMNS = ["claim", "model", "arm", "against", "axis", "reference", "k_hi", "k_lo"]
+SPEEDUP_COLUMNS += ["point", "point_low", "point_high"]
 SPEEDUP_COLUMNS += ["nfe_ratio_low", "nfe_ratio_high", "seconds_ratio", "seconds_ratio_low", "seconds_ratio_high"]
 SPEEDUP_COLUMNS += ["verdict", "trail"]
 DIFFERENCE_COLUMNS = [axis for axis in AXES if axis != "replicate"]
@@ -60,7 +70,7 @@ COLUMNS = {
 }
 TEXT = [name for name, axis in AXES.items() if axis.schema.get("type") not in ("integer", "boolean")]
 TEXT += ["claim", "statement", "contrast", "metric", "scope", "verdict", "note", "arm", "axis", "point", "point_low"]
-TEXT += ["point_high", "trail", "against", "word"]
+TEXT += ["point_high", "trail", "parts", "against", "word"]
 TEXT += ["schedule", "noise", "path", "display", "space", "features", "what", "device", "backend"]
 
 

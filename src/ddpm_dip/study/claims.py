@@ -300,7 +300,8 @@ def asked(claims: list[Claim]) -> list[dict]:
         shared |= {
             name: getattr(made, name) for name in ("kind", "metric", "display", "margin", "exploratory", "counted")
         }
-        shared |= {"arm": arm_of(made), "not_asked": made.not_asked, "trained_apart": trained_apart(made)}
+        shared |= {"arm": arm_of(made, "a", made.a), "against": arm_of(made, "b", made.b)}
+        shared |= {"not_asked": made.not_asked, "trained_apart": trained_apart(made)}
         for model, strata in made.rows.items() or [("", [])]:
             of_reference = strata[0].b.values() if made.counted and strata else ()
             reference = max((cell.nfe for cells in of_reference for cell in cells), default=0)
@@ -323,11 +324,11 @@ def trained_apart(made: Claim) -> bool:
     return any(trainings(s.a) != trainings(s.b) for strata in made.rows.values() for s in strata)
 
 
-def arm_of(made: Claim) -> str:
-    """The side that is judged, in words: its arm, where all of its cells have one."""
-    arms = {labels.arm(cell._asdict()) for strata in made.rows.values() for s in strata for cells in s.a.values()
-            for cell in cells if isinstance(cell, Cell)}  # fmt: skip
-    return arms.pop() if len(arms) == 1 else spelled(made.a)
+def arm_of(made: Claim, side: str, asked: dict) -> str:
+    """A side in words: its arm, where all of its cells have one."""
+    arms = {labels.arm(cell._asdict()) for strata in made.rows.values() for s in strata
+            for cells in getattr(s, side).values() for cell in cells if isinstance(cell, Cell)}  # fmt: skip
+    return arms.pop() if len(arms) == 1 else spelled(asked)
 
 
 def by_path(stratum: Stratum) -> dict:
