@@ -87,6 +87,8 @@ def test_another_study_takes_over_what_is_the_same(copied):
     results, again = copied / "results/micro", copied / "results/again"
     overlay = {"study": "again", "reuse": ["micro"], "figures": {"dpi": 100}}
     expected = {path for path in planned(copied, figures={"dpi": 100})}
+    said = why(copied, **overlay)  # before the study's first run
+    assert "  figure: " in said and "  train: " not in said and "  sample: " not in said
     assert planned(copied, **overlay) == expected and expected
     assert not any(path.startswith(("models/", "samples/", "metrics/", "timing/")) for path in expected)
     for path in results.rglob("weights.safetensors"):

@@ -24,10 +24,14 @@ def read(path: Path) -> dict:
 
 
 def of_files(files: list[Path]) -> tuple[study.Study, Path, dict[tuple[str, str], ledger.Entry]]:
-    """The study of config.yaml and of files laid over it in order, its folder, and its ledger."""
+    """The study of config.yaml and of files laid over it in order, its folder, and its ledger.
+
+    What it is to reuse of other studies is linked in, as its run does.
+    """
     config = read(ROOT / "config.yaml")
     for path in files:
         update_config(config, read(path))
     asked = study.read(config)
     folder = Path("results") / asked.name
-    return asked, folder, ledger.entries(folder, plan.plan(asked, machine.of_config(asked.config, elsewhere=True)))
+    jobs = plan.plan(asked, machine.of_config(asked.config, elsewhere=True))
+    return asked, folder, ledger.entries(folder, jobs, [folder.parent / name for name in asked.config.get("reuse", [])])
