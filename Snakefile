@@ -40,6 +40,10 @@ rule all:
 
 
 onstart:
+    if not ELSEWHERE:
+        # how many jobs may begin in a second: with a limit, Snakemake looks at all waiting jobs again a second after each
+        # look, once more for each job that ended, and so takes up to half of a core
+        workflow.scheduler.job_rate_limiter = None
     signals.handle_in_a_thread(signal.SIGTERM)
     hold_study()
     if sys.platform == "linux" and not CONDA:

@@ -1,5 +1,6 @@
 """make run, make progress and make peek, as a user calls them on the micro study."""
 
+import inspect
 import subprocess
 import sys
 import zipfile
@@ -7,6 +8,7 @@ import zipfile
 import pytest
 import yaml
 from conftest import HERE, ROOT, command, environment
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 from ddpm_dip.jobs.archive import MANIFEST
 
@@ -109,3 +111,8 @@ def test_an_archive_holds_a_finished_study_and_names_what_was_altered(copied, tm
     (copied / "results/micro/report/index.html").unlink()
     done = tool(copied, "archive")
     assert done.returncode == 1 and "results/micro: not finished, 1 jobs are to be run" in done.stderr
+
+
+def test_the_limit_of_jobs_a_second_has_the_name_that_the_snakefile_sets():
+    """Under another name, Snakemake would look at all waiting jobs again each second, and no run would show it."""
+    assert "if self.job_rate_limiter is not None:" in inspect.getsource(JobScheduler.schedule)
