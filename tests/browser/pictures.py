@@ -17,7 +17,7 @@ FILM = 16  # frames
 def main(report: Path, folder: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page = browser.new_page(viewport={"width": 1440, "height": 1090})
         page.goto(f"file://{report.resolve()}")
         page.wait_for_selector("figure.live .vega svg")
         page.wait_for_timeout(1000)
