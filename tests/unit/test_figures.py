@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -472,6 +473,14 @@ def test_pareto_has_usual_roles_and_names_the_key_of_a_wrong_option():
             asked(**wrong)
 
 
+def test_the_margin_that_pareto_shades_is_that_of_the_claims_of_saved_steps():
+    margin_of = figures.load("pareto").margin_of
+    saving, other = SimpleNamespace(margin=0.25, counted="steps"), SimpleNamespace(margin=0.05, counted=None)
+    assert margin_of(SimpleNamespace(claims=[saving, other, saving])) == 0.25
+    assert margin_of(SimpleNamespace(claims=[other])) == 0.5
+    assert margin_of(SimpleNamespace(claims=[saving, SimpleNamespace(margin=0.1, counted="nfe")])) == 0.5
+
+
 # ---------------------------------------------------------------- claims
 
 
@@ -869,6 +878,13 @@ def test_many_blocks_go_below_each_other_with_whole_headings(tmp_path):
     assert tile_side(drawn) >= 2 and drawn.shape[1] <= 1500
     last = canvas.shown(made_study.samples(points[-1])["samples"][7:8], "minmax")[0, ..., 0]
     assert holds(drawn, canvas.enlarge(last, tile_side(drawn)))
+
+
+def test_a_strip_leaves_out_below_what_no_block_there_has():
+    points = [made_study.cell(steps=1000, nfe=nfe) for nfe in (5, 10, 20, 50, 100, 1000)]
+    figure = strips([*points, made_study.cell(start="gaussian", steps=1000, nfe=5)], row=["start"], block=["nfe"])
+    assert texts(figure).count("DDPM") == 2 and texts(figure).count("Gaussian+DDPM") == 1
+    assert texts(figure).count("not run") == 2  # beside the one, in its band
 
 
 def test_a_strip_says_once_what_all_its_cells_share():

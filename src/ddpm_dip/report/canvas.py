@@ -183,7 +183,8 @@ def mosaic(
     """Pictures in rows and blocks, laid out so that every sample pixel is a square of the same size.
 
     images: (row, block) -> (up to `columns`, H, W, 3) uint8; rows, blocks: each one's label, in order. A block whose
-    label is "" has no heading. A sample pixel is a whole number of dots where the figure's dpi is a multiple of 150.
+    label is "" has no heading. Blocks that stand beside each other share their rows; a row that none of them has is
+    left out there. A sample pixel is a whole number of dots where the figure's dpi is a multiple of 150.
     """
     height, width = next(iter(images.values())).shape[1:3]
     left = 30 + max(wide(label, 10) for label in rows.values())
@@ -201,9 +202,11 @@ def mosaic(
     room = (1500 - left - between * beside) // (beside * columns)
     scale = max(1, min(room, max(96, 2 * width)) // width)
     tile_h, tile_w = height * scale + gap, width * scale + gap
-    band_h = len(rows) * tile_h + top - 36
+    bands = [list(blocks)[first : first + beside] for first in range(0, len(blocks), beside)]
+    lines = [[row for row in rows if any((row, block) in images for block in band)] for band in bands]
+    tops = [top + sum(len(own) * tile_h + top - 36 for own in lines[:band]) for band in range(len(bands) + 1)]
     total_w = max(left + beside * (columns * tile_w + between), 36 + wide(title, 12))
-    total_h = 36 + -(-len(blocks) // beside) * band_h + 8
+    total_h = tops[-1] - top + 44
     canvas = np.full((total_h, total_w, 3), 255, np.uint8)
     fig = plt.figure(figsize=(total_w * UNIT, total_h * UNIT), dpi=DPI)
 
@@ -213,11 +216,11 @@ def mosaic(
     text(8, 26, title, ha="left", fontsize=12)
     for index, (block, heading) in enumerate(blocks.items()):
         band, column = divmod(index, beside)
-        x0, y1 = left + column * (columns * tile_w + between), top + band * band_h
+        x0, y1 = left + column * (columns * tile_w + between), tops[band]
         if heading:
             text(x0 + columns * tile_w / 2, y1 - 22, heading, ha="center", fontsize=11)
-        canvas[y1 - gap : y1 + len(rows) * tile_h, x0 - gap : x0 + columns * tile_w] = MAT
-        for line, row in enumerate(rows):
+        canvas[y1 - gap : y1 + len(lines[band]) * tile_h, x0 - gap : x0 + columns * tile_w] = MAT
+        for line, row in enumerate(lines[band]):
             y0 = y1 + line * tile_h
             pictures = images.get((row, block))
             if pictures is None:
@@ -227,10 +230,9 @@ def mosaic(
             for at, image in enumerate(pictures):
                 x = x0 + at * tile_w
                 canvas[y0 : y0 + height * scale, x : x + width * scale] = enlarge(image, scale)
-    for band in range(-(-len(blocks) // beside)):
-        for line, label in enumerate(rows.values()):
-            y = top + band * band_h + (line + 0.5) * tile_h
-            text(left - 12, y, label, ha="right", fontsize=10)
+    for start, own in zip(tops, lines, strict=False):
+        for line, row in enumerate(own):
+            text(left - 12, start + (line + 0.5) * tile_h, rows[row], ha="right", fontsize=10)
     # An axes as large as the figure, and not `figimage`, which would lay one canvas pixel on one dot at any dpi.
     page = fig.add_axes((0, 0, 1, 1), zorder=-1)
     page.imshow(canvas, interpolation="nearest", aspect="auto")
