@@ -73,7 +73,9 @@ def draw(inputs: dict, options: dict):
             axis.tick_params(axis="x", labelsize="small")
             if log:
                 axis.set_xscale("log")
-                axis.xaxis.set_major_locator(canvas.plt.LogLocator(subs=(1, 2, 5), numticks=5))
+                ends = [row[measure] for row in starts if np.isfinite(row[measure]) and row[measure] > 0]
+                subs = (1, 2, 5) if ends and max(ends) < 10 * min(ends) else (1,)  # there is room for three labels
+                axis.xaxis.set_major_locator(canvas.plt.LogLocator(subs=subs, numticks=5))
                 axis.xaxis.set_major_formatter("{x:g}")
                 axis.xaxis.set_minor_locator(canvas.plt.NullLocator())
     axes[0, 0].set_ylabel("power (log scale)")
