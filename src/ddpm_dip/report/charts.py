@@ -31,10 +31,10 @@ def scale(values: Sequence[float], log: bool = False) -> tuple[alt.Scale, alt.Ax
     if not unit > 0 or not (log or high > 20 * unit):
         return alt.Scale(zero=True), alt.Axis()
     if low > 0:
-        return alt.Scale(type="log", nice=False, padding=8), alt.Axis(values=ticks(low, high), format="~g")
+        return alt.Scale(type="log", nice=False, padding=8), alt.Axis(values=ticks(low, high), format=".6~g")
     below = [-max(tick for tick in ticks(-low / 10, -low) if tick <= -low)] if low < 0 else []
     marks = [*below, 0.0, *ticks(unit, high)]
-    return alt.Scale(type="symlog", constant=float(unit), nice=False), alt.Axis(values=marks, format="~g")
+    return alt.Scale(type="symlog", constant=float(unit), nice=False), alt.Axis(values=marks, format=".6~g")
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -92,7 +92,7 @@ def lines(
         *([] if good is None else [good]),
     ]
     across = alt.Scale(type="log", nice=False, padding=12) if log_x else alt.Scale(zero=False, padding=12)
-    marks = alt.Axis(values=ticks(table["x"].min(), table["x"].max()), format="~g") if log_x else alt.Axis()
+    marks = alt.Axis(values=ticks(table["x"].min(), table["x"].max()), format=".6~g") if log_x else alt.Axis()
     at_x = alt.X("x:Q", title=x, scale=across, axis=marks)
     up, beside = scale(values, log_y)
     at_y = alt.Y("mean:Q", title=y.replace("\n", " "), scale=up, axis=beside)
