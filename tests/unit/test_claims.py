@@ -226,6 +226,7 @@ def claim_row(**values):
     base = {"claim": "A5", "model": "hw4", "verdict": "supported", "margin": 0.5, "replicates": 3, "n": 256}
     base |= {"metric": "fd_classifier", "exploratory": False, "note": "", "scope": "this way of training", "mde": 1.0}
     base |= {"estimate": -2.0, "ci_low": -3.0, "ci_high": -1.0, "bound_low": -2.8, "bound_high": -1.2}
+    base |= {"against": "DDPM"}
     return base | {"reference": 10.0, "p": 0.01, "p_holm": 0.04, "parts": '[{"at": {"steps": 200}}]'} | values
 
 
@@ -275,16 +276,16 @@ def test_a_side_is_told_as_its_difference_from_its_reference():
 def test_evidence_names_the_bound_that_decides_and_what_an_open_claim_would_take():
     text = told.evidence(claim_row())
     assert text.startswith(
-        "FD +30 % against the reference's at K = 200 "
+        "FD +30 % against that of DDPM at K = 200 "
         "(95 %: +20 % to +40 %; one-sided bound +38 %, which is to be below +50 %)"
     )
     assert "one-sided bound +22 %, not below the +50 % it needs" in told.evidence(claim_row(verdict="refuted"))
     several = json.dumps([{"at": {"steps": k, "clip_x0": True}, "estimate": e} for k, e in ((200, 0.1), (500, None))])
-    assert "reference's, the mean over K = 200 (+60 %) and K = 500 (–) (95 %:" in told.evidence(
+    assert "that of DDPM, the mean over K = 200 (+60 %) and K = 500 (–) (95 %:" in told.evidence(
         claim_row(parts=several)
     )
     timed = {"metric": "seconds", "margin": 0.05, "estimate": -0.03, "reference": 1.0}
-    assert "1.02 times the reference's" in told.evidence(claim_row(**timed))
+    assert "1.02 times that of DDPM" in told.evidence(claim_row(**timed))
     undecided = claim_row(verdict="inconclusive", bound_high=0.5)
     assert "it would take a difference of 10 %" in told.evidence(undecided)
     disagrees = claim_row(verdict="inconclusive", note="energy_classifier points the other way")

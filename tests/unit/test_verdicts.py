@@ -51,7 +51,11 @@ def row(kind="better", strata=(), **more):
         "counted": None,
         "reference_nfe": 0,
     }
-    return base | {"arm": "arm", "against": "other", "not_asked": "", "strata": list(strata)} | more
+    return (
+        base
+        | {"arm": "arm", "reference_arm": "other", "against": "other", "not_asked": "", "strata": list(strata)}
+        | more
+    )
 
 
 def judged(asked, given, changed=None):

@@ -348,7 +348,7 @@ def saving(found: Lookup, row: dict) -> tuple[dict, Judged]:
         "claim": row["claim"],
         "model": row["model"],
         "arm": row["arm"],
-        "against": row["against"],
+        "against": row["reference_arm"],
         "axis": counted,
         "reference": reference,
         "k_hi": k_hi,
@@ -460,14 +460,24 @@ def judge(rows: Sequence[dict], tables: Tables, changed: Mapping[str, str]) -> t
     """The rows of claims.csv and of speedups.csv, from what `study.claims` asks.
 
     rows: mappings with claim, statement, contrast, kind, model, metric, display, margin, exploratory, counted,
-    reference_nfe, arm, against, not_asked and strata, each with at, a and b (replicate -> paths). changed: claim ->
-    what is to be said of a claim that is not as it was when its first sample was drawn.
+    reference_nfe, arm, reference_arm, against, not_asked and strata, each with at, a and b (replicate -> paths).
+    changed: claim -> what is to be said of a claim that is not as it was when its first sample was drawn.
     """
     found, savings, judged = Lookup(tables), [], []
     for row in rows:
         shared = {
             name: row[name]
-            for name in ("claim", "statement", "contrast", "model", "metric", "display", "margin", "exploratory")
+            for name in (
+                "claim",
+                "statement",
+                "contrast",
+                "against",
+                "model",
+                "metric",
+                "display",
+                "margin",
+                "exploratory",
+            )
         }
         if row["not_asked"]:
             judged.append(shared | {"verdict": NOT_ASKED, "note": row["not_asked"]})

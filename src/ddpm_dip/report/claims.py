@@ -137,7 +137,7 @@ def evidence(row: Mapping) -> str:
         )  # fmt: skip
         joint = "times" if row["metric"] in OF_TIMING else "against"
         parts.append(
-            f"{labels.metric_word(row['metric'])} {told['estimate']} {joint} the reference's{places(row)} "
+            f"{labels.metric_word(row['metric'])} {told['estimate']} {joint} that of {row['against']}{places(row)} "
             f"(95 %: {told['low']} to {told['high']}; one-sided bound {told['bound']}, {needs})"
         )
     elif known(row["estimate"]) and np.isfinite(row["estimate"]):

@@ -29,7 +29,7 @@ SMOOTHNESS = ["path_length", "end_to_end", "path_ratio", "largest_share"]
 INTERPOLATION_COLUMNS = [*INTERPOLATION_KEYS, *INTERPOLATION_ORDER, *SMOOTHNESS]  # then step_1, step_2, ...
 TRAINING_COLUMNS = ["model", "replicate", "epoch", "loss", "seconds"]
 GAN_TRAINING_COLUMNS = ["model", "replicate", "epoch", "loss_d", "loss_g", "seconds"]
-CLAIM_COLUMNS = ["claim", "statement", "contrast", "model", "metric", "display", "scope", "replicates", "n"]
+CLAIM_COLUMNS = ["claim", "statement", "contrast", "against", "model", "metric", "display", "scope", "replicates", "n"]
 CLAIM_COLUMNS += ["estimate", "ci_low", "ci_high", "bound_low", "bound_high", "margin", "reference", "p", "p_holm"]
 CLAIM_COLUMNS += [
     "after_holm",

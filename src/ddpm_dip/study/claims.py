@@ -300,7 +300,12 @@ def asked(claims: list[Claim]) -> list[dict]:
         shared |= {
             name: getattr(made, name) for name in ("kind", "metric", "display", "margin", "exploratory", "counted")
         }
-        shared |= {"arm": arm_of(made, "a", made.a), "against": arm_of(made, "b", made.b)}
+        arm, reference = arm_of(made, "a", made.a), arm_of(made, "b", made.b)
+        shared |= {
+            "arm": arm,
+            "reference_arm": reference,
+            "against": spelled(made.b) if reference == arm else reference,
+        }
         shared |= {"not_asked": made.not_asked, "trained_apart": trained_apart(made)}
         for model, strata in made.rows.items() or [("", [])]:
             of_reference = strata[0].b.values() if made.counted and strata else ()
