@@ -276,7 +276,7 @@ def test_a_side_is_told_as_its_difference_from_its_reference():
 def test_evidence_names_the_bound_that_decides_and_what_an_open_claim_would_take():
     text = told.evidence(claim_row())
     assert text.startswith(
-        "FD +30 % against that of DDPM at K = 200 "
+        "FD at K = 200 +30 % against that of DDPM "
         "(95 %: +20 % to +40 %; one-sided bound +38 %, which is to be below +50 %)"
     )
     assert "one-sided bound +22 %, not below the +50 % it needs" in told.evidence(claim_row(verdict="refuted"))

@@ -136,8 +136,9 @@ def evidence(row: Mapping) -> str:
             f"which is to be {side} {told['turn']}"
         )  # fmt: skip
         joint = "times" if row["metric"] in OF_TIMING else "against"
+        at, mean = places(row)
         parts.append(
-            f"{labels.metric_word(row['metric'])} {told['estimate']} {joint} that of {row['against']}{places(row)} "
+            f"{labels.metric_word(row['metric'])}{at} {told['estimate']} {joint} that of {row['against']}{mean} "
             f"(95 %: {told['low']} to {told['high']}; one-sided bound {told['bound']}, {needs})"
         )
     elif known(row["estimate"]) and np.isfinite(row["estimate"]):
@@ -167,19 +168,19 @@ def share_text(row: Mapping, value: float) -> str:
     return f"{100 * value:+.{int(abs(value) < 0.0995)}f} %" if value else "0 %"
 
 
-def places(row: Mapping) -> str:
-    """Where a claim was judged: the count that a saving rests on, or each place that the estimate is the mean of."""
+def places(row: Mapping) -> tuple[str, str]:
+    """Where a claim was judged: the one K or number of evaluations, or each place that the estimate is the mean of."""
     parts = json.loads(row["parts"])
     if len(parts) == 1:
         counts = {axis: value for axis, value in parts[0]["at"].items() if axis in ("steps", "nfe")}
-        return "".join(f" at {place_text(axis, value)}" for axis, value in counts.items())
+        return "".join(f" at {place_text(axis, value)}" for axis, value in counts.items()), ""
     axes = [axis for axis in parts[0]["at"] if len({json.dumps(part["at"][axis]) for part in parts}) > 1]
     told = []
     for part in parts:
         value = part.get("estimate")
         place = ", ".join(place_text(axis, part["at"][axis]) for axis in axes)
         told.append(f"{place} ({'–' if value is None else share_text(row, differs(row, value))})")
-    return f", the mean over {' and '.join(told)}"
+    return "", f", the mean over {' and '.join(told)}"
 
 
 def place_text(axis: str, value: object) -> str:

@@ -300,19 +300,14 @@ def asked(claims: list[Claim]) -> list[dict]:
         shared |= {
             name: getattr(made, name) for name in ("kind", "metric", "display", "margin", "exploratory", "counted")
         }
-        arm, reference = arm_of(made, "a", made.a), arm_of(made, "b", made.b)
-        shared |= {
-            "arm": arm,
-            "reference_arm": reference,
-            "against": spelled(made.b) if reference == arm else reference,
-        }
+        arm, other = arm_of(made, "a", made.a), arm_of(made, "b", made.b)
+        shared |= {"arm": arm, "reference_arm": other, "against": spelled(made.b) if other == arm else other}
         shared |= {"not_asked": made.not_asked, "trained_apart": trained_apart(made)}
         for model, strata in made.rows.items() or [("", [])]:
             of_reference = strata[0].b.values() if made.counted and strata else ()
             reference = max((cell.nfe for cells in of_reference for cell in cells), default=0)
-            found.append(
-                shared | {"model": model, "reference_nfe": reference, "strata": [by_path(each) for each in strata]}
-            )
+            own = {"model": model, "reference_nfe": reference, "strata": [by_path(each) for each in strata]}
+            found.append(shared | own | ({"against": f"{other}, {reference} evaluations"} if reference else {}))
     return found
 
 
