@@ -465,20 +465,8 @@ def judge(rows: Sequence[dict], tables: Tables, changed: Mapping[str, str]) -> t
     """
     found, savings, judged = Lookup(tables), [], []
     for row in rows:
-        shared = {
-            name: row[name]
-            for name in (
-                "claim",
-                "statement",
-                "contrast",
-                "against",
-                "model",
-                "metric",
-                "display",
-                "margin",
-                "exploratory",
-            )
-        }
+        shared = {name: row[name] for name in ("claim", "statement", "contrast", "against", "model")}
+        shared |= {name: row[name] for name in ("metric", "display", "margin", "exploratory")}
         if row["not_asked"]:
             judged.append(shared | {"verdict": NOT_ASKED, "note": row["not_asked"]})
             continue

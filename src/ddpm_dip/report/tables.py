@@ -31,16 +31,8 @@ TRAINING_COLUMNS = ["model", "replicate", "epoch", "loss", "seconds"]
 GAN_TRAINING_COLUMNS = ["model", "replicate", "epoch", "loss_d", "loss_g", "seconds"]
 CLAIM_COLUMNS = ["claim", "statement", "contrast", "against", "model", "metric", "display", "scope", "replicates", "n"]
 CLAIM_COLUMNS += ["estimate", "ci_low", "ci_high", "bound_low", "bound_high", "margin", "reference", "p", "p_holm"]
-CLAIM_COLUMNS += [
-    "after_holm",
-    "mde",
-    "agrees_energy",
-    "agrees_classifier_2",
-    "verdict",
-    "note",
-    "exploratory",
-    "parts",
-]
+CLAIM_COLUMNS += ["after_holm", "mde", "agrees_energy", "agrees_classifier_2", "verdict", "note", "exploratory"]
+CLAIM_COLUMNS += ["parts"]
 SPEEDUP_COLUMNS = ["claim", "model", "arm", "against", "axis", "reference", "k_hi", "k_lo"]
 SPEEDUP_COLUMNS += ["point", "point_low", "point_high"]
 SPEEDUP_COLUMNS += ["nfe_ratio_low", "nfe_ratio_high", "seconds_ratio", "seconds_ratio_low", "seconds_ratio_high"]

@@ -85,10 +85,8 @@ def draw(inputs: dict, options: dict):
         if index % 2 == 0:
             shade = {"color": "0.955", "lw": 0, "zorder": -1, "clip_on": False, "transform": beside}
             axis.add_patch(Rectangle((0.05, top), canvas.WIDTH - 0.1, height, **shade))
-        size = 9.5 * min(
-            1, (name_width - 0.12) / (1.12 * canvas.wide(name, 9.5) * canvas.UNIT)
-        )  # a long one is smaller
-        write(LEFT, top + height / 2, name, size, weight="bold")
+        fits = (name_width - 0.12) / (1.12 * canvas.wide(name, 9.5) * canvas.UNIT)
+        write(LEFT, top + height / 2, name, 9.5 * min(1, fits), weight="bold")
         write(LEFT + name_width, top + height / 2, "\n".join(told[name]), linespacing=1.25)
         y = top + (height - sum(row["height"] for row in own)) / 2
         for row in own:
