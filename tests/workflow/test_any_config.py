@@ -183,4 +183,4 @@ def test_every_accepted_config_has_a_dag(examples, tmp_path, monkeypatch):
             assert names_keys(str(error)), str(error)
 
     plan()
-    assert len(accepted) > examples / 5  # else the changes are too wild to say anything of DAGs
+    assert len(accepted) > examples / 10  # else the changes are too wild to say anything of DAGs
