@@ -205,6 +205,14 @@ def test_the_studies_name_every_claim_of_both_written_studies():
         assert len([claim for claim in study.read(config).claims if not claim.not_asked]) >= 10
 
 
+def test_a_claim_names_what_its_side_is_compared_with():
+    rows = {row["claim"]: row for row in claims.asked(study.read(copy.deepcopy(DEFAULT)).claims)}
+    assert rows["A4"]["against"] == "DDPM, x0 clipped"
+    assert rows["A7"]["against"] == "epochs 10, 20"  # both sides are of one arm
+    assert rows["A5"]["against"] == "DDPM, x0 clipped, 1000 evaluations"
+    assert rows["cut-short"]["arm"] == rows["cut-short"]["reference_arm"] == "DDPM, x0 clipped"
+
+
 # ---------------------------------------------------------------- in words
 
 
