@@ -146,7 +146,9 @@ def summary(study: Study, found: Mapping[str, pd.DataFrame], output: str, lines:
     body = []
     if (claims := found.get("claims")) is not None:
         judged = [row for row in told.rows_of(claims) if row["verdict"] != "not asked"]
-        body += [f"{row['claim']:<13}{row['model'][:10]:<11}{row['verdict']:<13}{row['statement']}" for row in judged]
+        wide = max((len(row["claim"]) for row in judged), default=0) + 1
+        for row in judged:
+            body.append(f"{row['claim']:<{wide}}{row['model'][:10]:<11}{row['verdict']:<13}{row['statement']}")
     if (differences := found.get("differences")) is not None and len(differences):
         body += ["", f"{'model':<14}{'chain':<14}{'arm':<30}{'against noise':<22}against gaussian"]
         for each in told.standing(differences):
