@@ -292,6 +292,7 @@ def test_evidence_names_the_bound_that_decides_and_what_an_open_claim_would_take
     assert "that of DDPM, the mean over K = 200 (+60 %) and K = 500 (–) (95 %:" in told.evidence(
         claim_row(parts=several)
     )
+    assert "by the means over K = 200" in told.evidence(claim_row(parts=several, metric="coverage"))
     timed = {"metric": "seconds", "margin": 0.05, "estimate": -0.03, "reference": 1.0}
     assert "1.02 times that of DDPM" in told.evidence(claim_row(**timed))
     undecided = claim_row(verdict="inconclusive", bound_high=0.5)

@@ -108,7 +108,8 @@ def units(
 ) -> Units:
     """A claim's differences: the mean over its strata, where there are several each in units of its reference.
 
-    Measures of which higher is better are shares, or nearly so: they need no unit. confirming: their sign alone is
+    Measures of which higher is better are shares, or nearly so: they have a scale of their own, and one that is zero at
+    a reference is a value like others, so they are taken as they are. confirming: the sign of the differences alone is
     asked for, and so a reference near zero is no matter.
     """
     if metric in OF_TIMING:
@@ -498,7 +499,7 @@ def judge(rows: Sequence[dict], tables: Tables, changed: Mapping[str, str]) -> t
     for each, p, p_refutes in zip(family, supports, refutes, strict=True):
         if "p" in each:
             each["p_holm"] = float(p_refutes if each["verdict"] == REFUTED else p)
-            each["after_holm"] = each["verdict"] == INCONCLUSIVE or each["p_holm"] <= 1 - LEVEL
+            each["after_holm"] = None if each["verdict"] == INCONCLUSIVE else each["p_holm"] <= 1 - LEVEL
     for each in judged:
         if each["verdict"] == REFUTED and "p" in each:
             each["p"] = 1 - each["p"]  # a verdict's p is that of the side it takes

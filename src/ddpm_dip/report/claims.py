@@ -169,7 +169,10 @@ def share_text(row: Mapping, value: float) -> str:
 
 
 def places(row: Mapping) -> tuple[str, str]:
-    """Where a claim was judged: the one K or number of evaluations, or each place that the estimate is the mean of."""
+    """Where a claim was judged: the one K or number of evaluations, or each place that the estimate is made of.
+
+    A distance is the mean of what it comes to there; of shares the means are compared, see `verdicts.units`.
+    """
     parts = json.loads(row["parts"])
     if len(parts) == 1:
         counts = {axis: value for axis, value in parts[0]["at"].items() if axis in ("steps", "nfe")}
@@ -180,7 +183,9 @@ def places(row: Mapping) -> tuple[str, str]:
         value = part.get("estimate")
         place = ", ".join(place_text(axis, part["at"][axis]) for axis in axes)
         told.append(f"{place} ({'–' if value is None else share_text(row, differs(row, value))})")
-    return "", f", the mean over {' and '.join(told)}"
+    of_distances = MEASURES[row["metric"]] and row["metric"] not in OF_INTERPOLATION
+    pooled = "the mean over" if of_distances else "by the means over"
+    return "", f", {pooled} {' and '.join(told)}"
 
 
 def place_text(axis: str, value: object) -> str:
