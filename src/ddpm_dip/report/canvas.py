@@ -184,7 +184,8 @@ def mosaic(
 
     images: (row, block) -> (up to `columns`, H, W, 3) uint8; rows, blocks: each one's label, in order. A block whose
     label is "" has no heading. Blocks that stand beside each other share their rows; a row that none of them has is
-    left out there. A sample pixel is a whole number of dots where the figure's dpi is a multiple of 150.
+    left out there, and a block that has none of its neighbour's begins a new band. A sample pixel is a whole number of
+    dots where the figure's dpi is a multiple of 150.
     """
     height, width = next(iter(images.values())).shape[1:3]
     left = 30 + max(wide(label, 10) for label in rows.values())
@@ -202,8 +203,14 @@ def mosaic(
     room = (1500 - left - between * beside) // (beside * columns)
     scale = max(1, min(room, max(96, 2 * width)) // width)
     tile_h, tile_w = height * scale + gap, width * scale + gap
-    bands = [list(blocks)[first : first + beside] for first in range(0, len(blocks), beside)]
-    lines = [[row for row in rows if any((row, block) in images for block in band)] for band in bands]
+    has = {block: {row for row in rows if (row, block) in images} for block in blocks}
+    bands: list[list[Hashable]] = []
+    for block in blocks:
+        if bands and len(bands[-1]) < beside and has[block] & has[bands[-1][-1]]:
+            bands[-1].append(block)
+        else:
+            bands.append([block])
+    lines = [[row for row in rows if any(row in has[block] for block in band)] for band in bands]
     tops = [top + sum(len(own) * tile_h + top - 36 for own in lines[:band]) for band in range(len(bands) + 1)]
     total_w = max(left + beside * (columns * tile_w + between), 36 + wide(title, 12))
     total_h = tops[-1] - top + 44
@@ -214,11 +221,11 @@ def mosaic(
         fig.text(x / total_w, 1 - y / total_h, words, va="center", color="0.1", **style)
 
     text(8, 26, title, ha="left", fontsize=12)
-    for index, (block, heading) in enumerate(blocks.items()):
-        band, column = divmod(index, beside)
+    for band, column in [(band, column) for band, own in enumerate(bands) for column in range(len(own))]:
+        block = bands[band][column]
         x0, y1 = left + column * (columns * tile_w + between), tops[band]
-        if heading:
-            text(x0 + columns * tile_w / 2, y1 - 22, heading, ha="center", fontsize=11)
+        if blocks[block]:
+            text(x0 + columns * tile_w / 2, y1 - 22, blocks[block], ha="center", fontsize=11)
         canvas[y1 - gap : y1 + len(lines[band]) * tile_h, x0 - gap : x0 + columns * tile_w] = MAT
         for line, row in enumerate(lines[band]):
             y0 = y1 + line * tile_h
