@@ -248,7 +248,10 @@ def test_the_headline_says_what_came_out():
         "On digits (hw4): start dip does as well as all 1000 steps from K = 200 on (between 5.0 and 10 times fewer). "
         "(As good: within 50 % of the whole chain's distance; 3 nets.)"
     )
-    assert "fewer) – taken alone, not after Holm's correction for all claims." in headline(note=ALONE)
+    assert headline(note=ALONE).endswith(
+        "fewer) – taken alone. (Taken alone: not after Holm's correction for all claims. As good: within 50 % of the "
+        "whole chain's distance; 3 nets.)"
+    )
     assert "– exploratory, changed" in headline(exploratory=True, note="a way; changed after its first sample")
     none = told.saved(speedup(verdict="refuted", k_hi=np.nan))
     assert none == (
@@ -264,6 +267,19 @@ def test_the_headline_says_what_came_out():
         "start dip does as well as all 1000 steps with 10 evaluations (100 or more times fewer, 80 times less time)"
     )
     assert "no claims" in told.headline(None, None, "digits")
+
+
+def test_the_headline_says_once_what_is_said_of_several_and_names_the_reference_where_an_arm_has_two():
+    rows = [speedup(claim=name, arm=name, verdict="refuted", k_hi=np.nan) for name in ("DDIM", "DPM")]
+    rows += [
+        speedup(claim=f"{name}-too", arm=name, against="other", verdict="inconclusive") for name in ("DDIM", "DIP")
+    ]
+    claims = pd.DataFrame([claim_row(claim=row["claim"], verdict=row["verdict"]) for row in rows])
+    text = told.headline(pd.DataFrame(rows), claims, "digits")
+    assert (
+        "On digits (hw4): DDIM and DPM save no steps as far as was tried (K = 500, the largest tried, is worse" in text
+    )
+    assert "; whether DDIM against other or DIP saves steps is not decided. (As good" in text
 
 
 def test_a_side_is_told_as_its_difference_from_its_reference():

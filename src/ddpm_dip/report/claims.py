@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from . import labels
 from .labels import compact
 
 CLIPPED = f", {labels.AXES['clip_x0'].label(True)}"
+SHORT = ALONE.partition(",")[0]
 RESERVES = (ALONE, "changed", "added", "a side diverged")  # how such parts of a note begin
 VERDICTS = ("supported", "refuted", "inconclusive", "not asked")
 SIGNS = {"supported": "✓", "refuted": "✗", "inconclusive": "?", "not asked": "–"}
@@ -34,21 +35,37 @@ def headline(speedups: pd.DataFrame | None, claims: pd.DataFrame | None, dataset
         rows = part.to_dict("records")
         shared = CLIPPED if all(row[side].endswith(CLIPPED) for row in rows for side in ("arm", "against")) else ""
         rows = [row | {side: row[side].removesuffix(shared) for side in ("arm", "against")} for row in rows]
-        words = [saved(row) + reserve(judged[row["claim"], model]) for row in rows if row["verdict"] != "inconclusive"]
-        if open_arms := list(dict.fromkeys(arm_of(row) for row in rows if row["verdict"] == "inconclusive")):
-            words.append(undecided(open_arms))
+        arms: dict[str, list[str]] = {}  # by what is said of them
+        for row in rows:
+            if row["verdict"] != "inconclusive":
+                said = saved(row).removeprefix(arm_of(row)) + reserve(judged[row["claim"], model])
+                arms.setdefault(said, []).append(arm_of(row))
+        words = [listed(names) + (said if len(names) == 1 else plural(said)) for said, names in arms.items()]
+        if open_arms := [open_arm(row, rows) for row in rows if row["verdict"] == "inconclusive"]:
+            words.append(undecided(list(dict.fromkeys(open_arms))))
         found.append(f"On {dataset} ({model}{shared}): " + "; ".join(words) + ".")
     of_claims = claims[claims["claim"].isin(speedups["claim"])]
     return " ".join(found) + how(of_claims)
 
 
+def listed(names: list[str], last: str = " and ") -> str:
+    return last.join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def plural(said: str) -> str:
+    """What is said of one arm, said of several."""
+    return said.replace(" saves ", " save ", 1).replace(" does ", " do ", 1)
+
+
 def how(claims: pd.DataFrame) -> str:
-    """What `as good` means here, and how many nets it rests on."""
+    """What the headline's words mean here, and how many nets it rests on."""
     margins = sorted({float(value) for value in claims["margin"]})
     counts = sorted({int(value) for value in claims["replicates"].dropna()})
     nets = f"{' or '.join(map(str, counts))} net{'s' * (counts != [1])}"
     within = " or ".join(f"{margin:.0%}" for margin in margins).replace("%", " %")
-    return f" (As good: within {within} of the whole chain's distance; {nets}.)"
+    told_alone = any(SHORT in reserve(row) for row in claims.to_dict("records"))
+    alone = f"{SHORT.capitalize()}:{ALONE.removeprefix(SHORT + ',')}. " if told_alone else ""
+    return f" ({alone}As good: within {within} of the whole chain's distance; {nets}.)"
 
 
 def saved(row: Mapping) -> str:
@@ -86,14 +103,20 @@ def clipping(row: Mapping) -> str:
 
 
 def undecided(arms: list[str]) -> str:
-    *others, last = arms
-    return f"whether {', '.join(others) + ' or ' * bool(others)}{last} saves steps is not decided"
+    return f"whether {listed(arms, ' or ')} saves steps is not decided"
+
+
+def open_arm(row: Mapping, rows: Sequence[Mapping]) -> str:
+    """An undecided row's arm, with its reference where other rows compare the arm with another."""
+    references = {each["against"] for each in rows if each["arm"] == row["arm"]}
+    return arm_of(row) + f" against {row['against']}" * (len(references) > 1)
 
 
 def reserve(row: Mapping) -> str:
     """What is to be said at once of a verdict, after a dash: that it is exploratory, or is not as it was planned."""
     said = ["exploratory"] if told_true(row["exploratory"]) else []
-    said += [part for part in str(row["note"]).split("; ") if part.startswith(RESERVES)]
+    notes = [part for part in str(row["note"]).split("; ") if part.startswith(RESERVES)]
+    said += [SHORT if part == ALONE else part for part in notes]
     return f" – {', '.join(said)}" if said and row["verdict"] != "inconclusive" else ""
 
 
