@@ -280,6 +280,9 @@ def test_the_headline_says_once_what_is_said_of_several_and_names_the_reference_
         "On digits (hw4): DDIM and DPM save no steps as far as was tried (K = 500, the largest tried, is worse" in text
     )
     assert "; whether DDIM against other or DIP saves steps is not decided. (As good" in text
+    lines = told.clauses(text)
+    assert " ".join(lines) == text and len(lines) == 3
+    assert lines[0].endswith("below 2.0 times);") and lines[2].startswith("(As good") and lines[2].endswith("nets.)")
 
 
 def test_a_side_is_told_as_its_difference_from_its_reference():

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -46,6 +47,11 @@ def headline(speedups: pd.DataFrame | None, claims: pd.DataFrame | None, dataset
         found.append(f"On {dataset} ({model}{shared}): " + "; ".join(words) + ".")
     of_claims = claims[claims["claim"].isin(speedups["claim"])]
     return " ".join(found) + how(of_claims)
+
+
+def clauses(headline: str) -> list[str]:
+    """A headline in lines: at semicolons that are not in brackets, at another model, and at the last brackets."""
+    return re.split(r"(?<=;) (?![^(]*\))|(?<=\.) (?=\(|On )", headline)
 
 
 def listed(names: list[str], last: str = " and ") -> str:

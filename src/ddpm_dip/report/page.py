@@ -84,7 +84,9 @@ def page(
         n_reference=[] if report.table("floors") is None else sorted(set(found["floors"]["n_reference"].dropna())),
         replicates=sorted(set(cells["replicate"])),
         sections=[(number, part, body) for (number, part), body in zip(parts, bodies, strict=True)],
-        answer=told.headline(found.get("speedups"), found.get("claims"), str(setting(config, "data", "dataset"))),
+        answer=told.clauses(
+            told.headline(found.get("speedups"), found.get("claims"), str(setting(config, "data", "dataset")))
+        ),
         claims=judged,
         usual_model=Counter(row["model"] for row in judged if row["verdict"] != "not asked").most_common(1)[0][0]
         if any(row["verdict"] != "not asked" for row in judged)
