@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -42,8 +42,12 @@ def headline(speedups: pd.DataFrame | None, claims: pd.DataFrame | None, dataset
                 said = saved(row).removeprefix(arm_of(row)) + reserve(judged[row["claim"], model])
                 arms.setdefault(said, []).append(arm_of(row))
         words = [listed(names) + (said if len(names) == 1 else plural(said)) for said, names in arms.items()]
-        if open_arms := [open_arm(row, rows) for row in rows if row["verdict"] == "inconclusive"]:
-            words.append(undecided(list(dict.fromkeys(open_arms))))
+        still_open: dict[str, list[str]] = {}  # by what they are compared with, where an arm is with more than one
+        for row in rows:
+            if row["verdict"] == "inconclusive":
+                also = {each["against"] for each in rows if each["arm"] == row["arm"]} - {row["against"]}
+                still_open.setdefault(f"against {row['against']}, " * bool(also), []).append(arm_of(row))
+        words += [against + undecided(list(dict.fromkeys(names))) for against, names in still_open.items()]
         found.append(f"On {dataset} ({model}{shared}): " + "; ".join(words) + ".")
     of_claims = claims[claims["claim"].isin(speedups["claim"])]
     return " ".join(found) + how(of_claims)
@@ -71,7 +75,8 @@ def how(claims: pd.DataFrame) -> str:
     within = " or ".join(f"{margin:.0%}" for margin in margins).replace("%", " %")
     told_alone = any(SHORT in reserve(row) for row in claims.to_dict("records"))
     alone = f"{SHORT.capitalize()}:{ALONE.removeprefix(SHORT + ',')}. " if told_alone else ""
-    return f" ({alone}As good: within {within} of the whole chain's distance; {nets}.)"
+    worse = ", worse: by more" if (claims["verdict"] == "refuted").any() else ""
+    return f" ({alone}As good: at most {within} farther than the whole chain{worse}; {nets}.)"
 
 
 def saved(row: Mapping) -> str:
@@ -87,7 +92,7 @@ def saved(row: Mapping) -> str:
         )  # fmt: skip
         seconds = ""
         if known(row["seconds_ratio"]):
-            seconds = f", {compact(row['seconds_ratio'])} times less time"
+            seconds = f", {compact(100 / row['seconds_ratio'])} % of the time"
         return f"{arm} does as well as {whole} {where} ({times} times fewer{seconds})"
     if row["verdict"] == "refuted":
         top = max(each["count"] for each in json.loads(row["trail"]))
@@ -110,12 +115,6 @@ def clipping(row: Mapping) -> str:
 
 def undecided(arms: list[str]) -> str:
     return f"whether {listed(arms, ' or ')} saves steps is not decided"
-
-
-def open_arm(row: Mapping, rows: Sequence[Mapping]) -> str:
-    """An undecided row's arm, with its reference where other rows compare the arm with another."""
-    references = {each["against"] for each in rows if each["arm"] == row["arm"]}
-    return arm_of(row) + f" against {row['against']}" * (len(references) > 1)
 
 
 def reserve(row: Mapping) -> str:
