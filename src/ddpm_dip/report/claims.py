@@ -193,7 +193,8 @@ def share_text(row: Mapping, value: float) -> str:
     """What `share` gives, in words: +88 %, or 1.02 of times."""
     if row["metric"] in OF_TIMING:
         return compact(value)
-    return f"{100 * value:+.{int(abs(value) < 0.0995)}f} %" if value else "0 %"
+    decimals = sum(abs(value) < least for least in (0.0995, 0.000995))
+    return f"{100 * value:+.{decimals}f} %" if value else "0 %"
 
 
 def places(row: Mapping) -> tuple[str, str]:
