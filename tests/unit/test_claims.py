@@ -270,7 +270,8 @@ def test_the_headline_says_what_came_out():
 
 
 def test_the_headline_says_once_what_is_said_of_several_and_names_the_reference_where_an_arm_has_two():
-    rows = [speedup(claim=name, arm=name, verdict="refuted", k_hi=np.nan) for name in ("DDIM", "DPM")]
+    both = [(number, arm) for number in (1, 2) for arm in ("DDIM", "DPM")]
+    rows = [speedup(claim=f"{number} {arm}", arm=arm, verdict="refuted", k_hi=np.nan) for number, arm in both]
     rows += [
         speedup(claim=f"{name}-too", arm=name, against="other", verdict="inconclusive") for name in ("DDIM", "DIP")
     ]

@@ -40,7 +40,8 @@ def headline(speedups: pd.DataFrame | None, claims: pd.DataFrame | None, dataset
         for row in rows:
             if row["verdict"] != "inconclusive":
                 said = saved(row).removeprefix(arm_of(row)) + reserve(judged[row["claim"], model])
-                arms.setdefault(said, []).append(arm_of(row))
+                names = arms.setdefault(said, [])
+                names += [arm_of(row)] * (arm_of(row) not in names)
         words = [listed(names) + (said if len(names) == 1 else plural(said)) for said, names in arms.items()]
         still_open: dict[str, list[str]] = {}  # by what they are compared with, where an arm is with more than one
         for row in rows:
