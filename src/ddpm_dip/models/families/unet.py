@@ -100,7 +100,7 @@ def start(settings: dict, image_shape: tuple[int, int, int], dip: dict[str, Tens
         # as in study A, the batch passes the DIP's batch norm together here, and nowhere else
         dip_net = build_dip(image_shape[0], batch_statistics=True)
         dip_net.load_state_dict(dip)
-        dip_net.to(device)
+        dip_net.to(device, memory_format=torch.channels_last)  # nearly half the time on CPUs
 
         def condition(x_t: Tensor) -> Tensor:
             return dip_pass(dip_net, x_t, settings["dip_passes"], image_shape[-1], settings["dip_size"])
