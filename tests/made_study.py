@@ -573,6 +573,7 @@ def report_job(root: Path, asked: study.Study, names: list[str], wanted: list[pl
     files.write_text(root / SCRIPT, vega())
     settings = {
         "contrasts": contrasts(asked.claims),
+        "display": "clamp",
         "timesteps": asked.timesteps,
         "config": asked.config,
         "cells": [each.path for each in asked.cells],

@@ -234,7 +234,7 @@ def claim_row(**values):
     base = {"claim": "A5", "model": "hw4", "verdict": "supported", "margin": 0.5, "replicates": 3, "n": 256}
     base |= {"metric": "fd_classifier", "exploratory": False, "note": "", "scope": "this way of training", "mde": 1.0}
     base |= {"estimate": -2.0, "ci_low": -3.0, "ci_high": -1.0, "bound_low": -2.8, "bound_high": -1.2}
-    base |= {"against": "DDPM"}
+    base |= {"against": "DDPM", "display": "clamp"}
     return base | {"reference": 10.0, "p": 0.01, "p_holm": 0.04, "parts": '[{"at": {"steps": 200}}]'} | values
 
 
@@ -252,6 +252,7 @@ def test_the_headline_says_what_came_out():
         "fewer) – taken alone. (Taken alone: not after Holm's correction for all claims. As good: at most 50 % farther "
         "than the whole chain; 3 nets.)"
     )
+    assert headline(display="minmax").endswith("than the whole chain; 3 nets; minmax display.)")
     assert "– exploratory, changed" in headline(exploratory=True, note="a way; changed after its first sample")
     none = told.saved(speedup(verdict="refuted", k_hi=np.nan))
     assert none == (
@@ -310,6 +311,7 @@ def test_evidence_names_the_bound_that_decides_and_what_an_open_claim_would_take
         "FD at K = 200 +30 % against that of DDPM "
         "(95 %: +20 % to +40 %; one-sided bound +38 %, which is to be below +50 %)"
     )
+    assert told.evidence(claim_row(display="minmax")).startswith("FD (minmax) at K = 200 +30 %")
     assert "one-sided bound +22 %, not below the +50 % it needs" in told.evidence(claim_row(verdict="refuted"))
     several = json.dumps([{"at": {"steps": k, "clip_x0": True}, "estimate": e} for k, e in ((200, 0.1), (500, None))])
     assert "that of DDPM, the mean over K = 200 (+60 %) and K = 500 (–) (95 %:" in told.evidence(

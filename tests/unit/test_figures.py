@@ -20,6 +20,7 @@ from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.report import canvas, figures, labels, plan, published, tables
 from ddpm_dip.report import page as report
 from ddpm_dip.report.figures import interpolation as between
+from ddpm_dip.study.claims import of_savings
 
 CURVES = {"x": ["steps"], "line": ["start", "passes"], "panel": ["model"]}
 
@@ -474,11 +475,10 @@ def test_pareto_has_usual_roles_and_names_the_key_of_a_wrong_option():
 
 
 def test_the_margin_that_pareto_shades_is_that_of_the_claims_of_saved_steps():
-    margin_of = figures.load("pareto").margin_of
     saving, other = SimpleNamespace(margin=0.25, counted="steps"), SimpleNamespace(margin=0.05, counted=None)
-    assert margin_of(SimpleNamespace(claims=[saving, other, saving])) == 0.25
-    assert margin_of(SimpleNamespace(claims=[other])) == 0.5
-    assert margin_of(SimpleNamespace(claims=[saving, SimpleNamespace(margin=0.1, counted="nfe")])) == 0.5
+    assert of_savings([saving, other, saving], "margin", 0.5) == 0.25
+    assert of_savings([other], "margin", 0.5) == 0.5
+    assert of_savings([saving, SimpleNamespace(margin=0.1, counted="nfe")], "margin", 0.5) == 0.5
 
 
 # ---------------------------------------------------------------- claims

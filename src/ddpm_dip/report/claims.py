@@ -76,8 +76,10 @@ def how(claims: pd.DataFrame) -> str:
     within = " or ".join(f"{margin:.0%}" for margin in margins).replace("%", " %")
     told_alone = any(SHORT in reserve(row) for row in claims.to_dict("records"))
     alone = f"{SHORT.capitalize()}:{ALONE.removeprefix(SHORT + ',')}. " if told_alone else ""
+    displays = sorted(set(claims["display"]))
+    shown = "" if displays == ["clamp"] else f"; {' and '.join(displays)} display"
     worse = ", worse: by more" if (claims["verdict"] == "refuted").any() else ""
-    return f" ({alone}As good: at most {within} farther than the whole chain{worse}; {nets}.)"
+    return f" ({alone}As good: at most {within} farther than the whole chain{worse}; {nets}{shown}.)"
 
 
 def saved(row: Mapping) -> str:
@@ -167,7 +169,7 @@ def evidence(row: Mapping) -> str:
         joint = "times" if row["metric"] in OF_TIMING else "against"
         at, mean = places(row)
         parts.append(
-            f"{labels.metric_word(row['metric'])}{at} {told['estimate']} {joint} that of {row['against']}{mean} "
+            f"{measure(row)}{at} {told['estimate']} {joint} that of {row['against']}{mean} "
             f"(95 %: {told['low']} to {told['high']}; one-sided bound {told['bound']}, {needs})"
         )
     elif known(row["estimate"]) and np.isfinite(row["estimate"]):
@@ -188,6 +190,11 @@ def evidence(row: Mapping) -> str:
     if known(row["note"]):
         parts.append(row["note"])
     return "; ".join(parts)
+
+
+def measure(row: Mapping) -> str:
+    """The measure in short, with the display where that is not the usual one."""
+    return labels.metric_word(row["metric"]) + f" ({row['display']})" * (row["display"] != "clamp")
 
 
 def share_text(row: Mapping, value: float) -> str:
@@ -233,7 +240,7 @@ def rows_of(claims: pd.DataFrame) -> list[dict]:
     return found
 
 
-def standing(differences: pd.DataFrame, display: str = "clamp") -> list[dict]:
+def standing(differences: pd.DataFrame, display: str) -> list[dict]:
     """Each arm with its difference to the starts that cost nothing: mappings of cell, values by start and words."""
     found: dict[tuple, dict] = {}
     for row in differences[differences["display"] == display].to_dict("records"):

@@ -22,11 +22,12 @@ def data(
     charts: list[dict],
     contrasts: Sequence[Mapping],
     timesteps: Mapping[str, int],
+    display: str = "clamp",
 ) -> dict:
     """found: the tables by name, cells as `tables.with_floors` returns it. charts: {title, spec} of each, in order.
 
     sprites: by the cells' paths, as many films as the page has room for. contrasts: claim, model and strata, pairs of
-    lists of paths. timesteps: how many each model has in all.
+    lists of paths. timesteps: how many each model has in all. display: the one that the page opens with.
     """
     rows = tables.rows_of(tables.with_paths(found["cells"]))
     by_path: dict[str, dict[str, dict]] = {}
@@ -35,7 +36,7 @@ def data(
     places = {path: place for place, path in enumerate(by_path)}
     points = {path: next(iter(shown.values())) for path, shown in by_path.items()}
     values = {axis: values_of(axis, points.values()) for axis in AXES}
-    standing = standings(found.get("differences"))
+    standing = standings(found.get("differences"), display)
     cells = [
         {
             "path": path,
@@ -58,7 +59,7 @@ def data(
         "axes": axes,
         "cells": cells,
         "metrics": [described(metric) for metric in SHOWN],
-        "displays": [display for display in ("clamp", *labels.DISPLAY_NAMES) if display in cells[0]["values"]][:2],
+        "displays": sorted(cells[0]["values"], key=lambda name: name != display),
         "floors": floors(rows),
         "contrasts": [
             {**judged, "strata": [[[places[p] for p in side if p in places] for side in s] for s in each["strata"]]}
@@ -102,12 +103,12 @@ def key(point: Mapping) -> tuple:
     return tuple(point[axis] for axis in AXES if axis != "replicate")
 
 
-def standings(differences: pd.DataFrame | None) -> dict[tuple, str]:
-    """Each arm's difference to the starts that cost nothing, in words (clamp display)."""
+def standings(differences: pd.DataFrame | None, display: str) -> dict[tuple, str]:
+    """Each arm's difference to the starts that cost nothing, in words."""
     if differences is None or differences.empty:
         return {}
     found = {}
-    for each in told.standing(differences):
+    for each in told.standing(differences, display):
         parts = [f"against {start}: {told.against(row)}" for start, row in each["against"].items()]
         found[key(each["cell"] | {"replicate": None})] = "; ".join(parts)
     return found

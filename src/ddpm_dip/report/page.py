@@ -67,7 +67,9 @@ def page(
     bodies = [environment.get_template(part.template).render(key=part.key, **part.context) for _, part in parts]
     own = "".join((TEMPLATES / f"page/{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     scripts = [script.replace("</script", "<\\/script") for script in (vega, own) if script]
-    known = explorer.data(found, sprites.within(pictures or {}, 0), charts, study.contrasts, study.timesteps)
+    known = explorer.data(
+        found, sprites.within(pictures or {}, 0), charts, study.contrasts, study.timesteps, study.display
+    )
     parts_of_page = dict(
         style=(TEMPLATES / "page/page.css").read_text(encoding="utf-8"),
         scripts=[(script, digest(script)) for script in scripts],
@@ -153,7 +155,7 @@ def summary(study: Study, found: Mapping[str, pd.DataFrame], output: str, lines:
             body.append(f"{row['claim']:<{wide}}{row['model'][:10]:<11}{row['verdict']:<13}{row['statement']}")
     if (differences := found.get("differences")) is not None and len(differences):
         body += ["", f"{'model':<14}{'chain':<14}{'arm':<30}{'against noise':<22}against gaussian"]
-        for each in told.standing(differences):
+        for each in told.standing(differences, study.display):
             cell = each["cell"]
             chain = f"K = {cell['steps']}" + (f", {cell['nfe']}" if cell["nfe"] != cell["steps"] else "")
             left = f"{cell['model'][:13]:<14}{chain:<14}{labels.arm(cell)[:29]:<30}"

@@ -20,13 +20,15 @@ class Study(NamedTuple):
     """What the page says of the study: its settings, and its experiments by name.
 
     experiments: name -> title, cells (the paths of its cells) and show (kind of figure -> role -> axes); contrasts:
-    claim, model and strata, pairs of lists of cells' paths; timesteps: how many each model with a chain has in all.
+    claim, model and strata, pairs of lists of cells' paths; timesteps: how many each model with a chain has in all;
+    display: the one that its claims of saved steps go by.
     """
 
     config: dict
     experiments: dict[str, dict]
     contrasts: list[dict] = []
     timesteps: dict[str, int] = {}
+    display: str = "clamp"
 
 
 class Report(NamedTuple):
@@ -225,7 +227,7 @@ def floor_of(rows: list[dict], metric: str, display: str) -> str:
 def arms(report: Report) -> dict:
     """Every arm with its paired difference to the starts that cost nothing."""
     rows = []
-    for each in told.standing(report.tables["differences"]):
+    for each in told.standing(report.tables["differences"], report.study.display):
         cell = each["cell"]
         where = [labels.AXES["steps"].label(cell["steps"])] if known(cell["steps"]) else []
         where += [labels.AXES["nfe"].label(cell["nfe"])] if cell["nfe"] != cell["steps"] else []
@@ -234,7 +236,7 @@ def arms(report: Report) -> dict:
         differences = [told.against(each["against"].get(start)) for start in ("noise", "gaussian")]
         rows.append([model, epochs, ", ".join(where), labels.arm(cell), *differences])
     head = ["model", "trained for", "chain", "arm", "against noise", "against gaussian"]
-    return {"arms": {"head": head, "rows": rows}}
+    return {"arms": {"head": head, "rows": rows}, "display": report.study.display}
 
 
 def time(report: Report) -> dict:

@@ -2,7 +2,8 @@
 
 settings: config, the study's settings; cells, the paths of its cells; experiments, by name, with title, cells and show;
 order, their names as they stand on the page; figures, a list of file, charts, section, title, caption and alt;
-contrasts, which cells a claim sets against which.
+contrasts, which cells a claim sets against which; timesteps, of each model in all; display, the one that claims of
+saved steps go by.
 reads: tables, by name (cells and floors, and those there are of timing, training, gan_training and interpolation);
 figures and charts, the files that the settings list; pictures, of cells by their paths; script, of the stage scripts.
 writes: page (.html) and summary (.txt). The hint `results` names the results whose records the page lists.
@@ -36,7 +37,8 @@ def run(job: Job) -> None:
     records = {path: record for path, record in listed.items() if record is not None}
     parts = job.settings["experiments"]
     order = {name: parts[name] for name in job.settings.get("order", parts)}
-    study = report.Study(job.settings["config"], order, job.settings["contrasts"], job.settings["timesteps"])
+    settings = job.settings
+    study = report.Study(settings["config"], order, settings["contrasts"], settings["timesteps"], settings["display"])
 
     vega = job.input("script").read_text(encoding="utf-8")
     files.write_text(job.output("page"), report.page(study, read, figures, records, reasons, pictures, vega))

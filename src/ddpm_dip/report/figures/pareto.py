@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ...evaluation.displays import DISPLAYS
 from ...evaluation.metrics import METRICS
 from ...jobs.errors import UserError
+from ...study.claims import of_savings
 from .. import labels
 from ..plan import CELLS_TABLES, Wanted, file_name, known_option, section, showing
 
@@ -34,8 +35,9 @@ COSTS = {"nfe": "evaluations of the net (log scale)", "seconds": "seconds per im
 
 def wanted(study) -> Iterator[Wanted]:
     for part, roles in showing(study, "pareto"):
-        metric, display = roles.get("metric") or DISTANCE, roles.get("display") or "clamp"
-        margin = margin_of(study) if roles.get("margin") is None else roles["margin"]
+        metric = roles.get("metric") or DISTANCE
+        display = roles.get("display") or of_savings(study.claims, "display", "clamp")
+        margin = of_savings(study.claims, "margin", MARGIN) if roles.get("margin") is None else roles["margin"]
         sided = [name for name, each in METRICS.items() if each.lower_is_better is not None]
         known_option(part, "pareto", "metric", metric, [DISTANCE, *sided])
         known_option(part, "pareto", "display", display, list(DISPLAYS))
@@ -64,12 +66,6 @@ def wanted(study) -> Iterator[Wanted]:
             drawn=DRAWN,
             alt=f"Line charts: {what} against evaluations of the net and against seconds per image, one line per arm",
         )
-
-
-def margin_of(study) -> float:
-    """That of the study's claims of saved steps, where they have one."""
-    margins = {claim.margin for claim in getattr(study, "claims", ()) if claim.counted}
-    return margins.pop() if len(margins) == 1 else MARGIN
 
 
 def references(study, part) -> list:
