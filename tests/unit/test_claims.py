@@ -234,6 +234,11 @@ def claim_row(**values):
     base = {"claim": "A5", "model": "hw4", "verdict": "supported", "margin": 0.5, "replicates": 3, "n": 256}
     base |= {"metric": "fd_classifier", "exploratory": False, "note": "", "scope": "this way of training", "mde": 1.0}
     base |= {"estimate": -2.0, "ci_low": -3.0, "ci_high": -1.0, "bound_low": -2.8, "bound_high": -1.2}
+    base |= {
+        "difference": 3.0,
+        "difference_low": 2.2,
+        "difference_high": 3.8,
+    }  # -2 + 0.5 x 10, with a spread of its own
     base |= {"against": "DDPM", "display": "clamp"}
     return base | {"reference": 10.0, "p": 0.01, "p_holm": 0.04, "parts": '[{"at": {"steps": 200}}]'} | values
 
@@ -294,36 +299,42 @@ def test_a_side_is_told_as_its_difference_from_its_reference():
     def told_of(**values):
         return list(told.share(claim_row(**values)).values())
 
-    assert told_of() == pytest.approx([0.3, 0.2, 0.4, 0.38, 0.5])  # D = a - 1.5 b = -2, b = 10: a = 13
-    assert told_of(verdict="refuted")[3] == pytest.approx(0.22)
+    assert told_of() == pytest.approx([0.3, 0.22, 0.38, -0.12, 0])  # D = a - 1.5 b = -2, b = 10: a = 13
+    assert told_of(verdict="refuted")[3] == pytest.approx(-0.28)
     high = {"metric": "coverage", "margin": 0.2, "estimate": 0.1, "ci_low": 0.0, "ci_high": 0.2, "reference": 0.5}
     high |= {"bound_low": 0.02, "bound_high": 0.18}
-    assert told_of(**high) == pytest.approx([-0.4, -0.6, -0.2, -0.56, -0.2])  # D = 0.8 b - a = 0.1: a = 0.3
-    logs = {"estimate": 0.5, "ci_low": 0.4, "ci_high": 0.6, "bound_high": 0.59}
+    high |= {"difference": -0.2, "difference_low": -0.3, "difference_high": -0.1}
+    assert told_of(**high) == pytest.approx([-0.4, -0.6, -0.2, -0.36, 0])  # D = 0.8 b - a = 0.1: a = 0.3
+    logs = {"difference": 0.5, "difference_low": 0.4, "difference_high": 0.6, "bound_high": 0.59}
     time = {"metric": "seconds", "margin": 0.0} | {name: np.log(value) for name, value in logs.items()}
     assert told_of(**time, reference=1.0) == pytest.approx([0.5, 0.4, 0.6, 0.59, 1.0])
-    assert told.share(claim_row(estimate=np.nan)) is None and told.share(claim_row(reference=0.0)) is None
+    assert told.share(claim_row(difference=np.nan)) is None and told.share(claim_row(reference=0.0)) is None
 
 
 def test_evidence_names_the_bound_that_decides_and_what_an_open_claim_would_take():
     text = told.evidence(claim_row())
     assert text.startswith(
         "FD at K = 200 +30 % against that of DDPM "
-        "(95 %: +20 % to +40 %; one-sided bound +38 %, which is to be below +50 %)"
+        "(95 %: +22 % to +38 %; with the margin of 50 %, one-sided bound -12 %, which is to be below 0 %)"
     )
     assert told.evidence(claim_row(display="minmax")).startswith("FD (minmax) at K = 200 +30 %")
-    assert "one-sided bound +22 %, not below the +50 % it needs" in told.evidence(claim_row(verdict="refuted"))
+    assert "one-sided bound -28 %, not below the 0 % it needs" in told.evidence(claim_row(verdict="refuted"))
+    better = told.evidence(claim_row(margin=0.0, bound_high=-0.5))
+    assert "(95 %: +22 % to +38 %; one-sided bound -5.0 %, which is to be below 0 %)" in better
     several = json.dumps([{"at": {"steps": k, "clip_x0": True}, "estimate": e} for k, e in ((200, 0.1), (500, None))])
     assert "that of DDPM, the mean over K = 200 (+60 %) and K = 500 (–) (95 %:" in told.evidence(
         claim_row(parts=several)
     )
     assert "by the means over K = 200" in told.evidence(claim_row(parts=several, metric="coverage"))
-    timed = {"metric": "seconds", "margin": 0.05, "estimate": -0.03, "reference": 1.0}
+    timed = {"metric": "seconds", "margin": 0.05, "difference": 0.02, "reference": 1.0}
     assert "1.02 times that of DDPM" in told.evidence(claim_row(**timed))
     undecided = claim_row(verdict="inconclusive", bound_high=0.5)
-    assert "it would take a difference of 10 %" in told.evidence(undecided)
+    assert "with 80 % power it would be supported from +40 % down" in told.evidence(undecided)  # 50 % less 1 of 10
+    assert "not even a distance of zero would be seen to support it" in told.evidence(undecided | {"mde": 15.1})
+    high = undecided | {"metric": "coverage", "margin": 0.0, "reference": 0.5, "mde": 0.1}
+    assert "with 80 % power it would be supported from +20 % up" in told.evidence(high)
     disagrees = claim_row(verdict="inconclusive", note="energy_classifier points the other way")
-    assert "it would take" not in told.evidence(disagrees) and "points the other way" in told.evidence(disagrees)
+    assert "power" not in told.evidence(disagrees) and "points the other way" in told.evidence(disagrees)
 
 
 def test_a_tie_is_said_to_be_one():

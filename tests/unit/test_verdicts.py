@@ -79,6 +79,36 @@ def test_the_interval_of_three_nets_is_students_by_hand():
     assert turned["verdict"] == REFUTED and turned["estimate"] == pytest.approx(-d.mean())
 
 
+def test_the_interval_that_is_told_is_of_the_difference_whatever_the_margin():
+    """As `differences` has it for the same two cells; the contrast's is another, as the margin scales b's spread."""
+    values = nets(a=[14.0, 22.0, 9.0], b=[11.0, 16.0, 8.5])
+    pair = stratum("a", "b", 3) | {"axes": {}, "against": "noise", "display": "clamp", "metric": "fd_classifier"}
+    (arm,) = verdicts.differences([pair], plain(values))
+    for margin in (0.0, 0.5):
+        found = judged(row("as-good-as", [stratum("a", "b", 3)], margin=margin), plain(values))
+        told = [found[name] for name in ("difference", "difference_low", "difference_high")]
+        assert told == pytest.approx([arm[name] for name in ("estimate", "ci_low", "ci_high")])
+        contrast = np.array([14.0, 22.0, 9.0]) - (1 + margin) * np.array([11.0, 16.0, 8.5])
+        assert found["ci_low"] == pytest.approx(stats.t.interval(0.95, 2, contrast.mean(), stats.sem(contrast))[0])
+    shares = nets(a=[{"coverage": x} for x in (0.6, 0.65, 0.7)], b=[{"coverage": x} for x in (0.5, 0.5, 0.4)])
+    found = judged(row("as-good-as", [stratum("a", "b", 3)], metric="coverage", margin=0.2), tables(shares))
+    low, high = stats.t.interval(0.95, 2, 0.55 / 3, stats.sem([0.1, 0.15, 0.3]))
+    told = [found[name] for name in ("difference", "difference_low", "difference_high")]
+    assert told == pytest.approx([0.55 / 3, low, high])  # up where side a has more
+
+
+def test_the_effect_that_would_be_found_is_found_as_often_as_said():
+    rng, power = np.random.default_rng(8), []
+    for count in (3, 5):
+        decided = [verdicts.decide(rng.normal(0, 1, count)) for _ in range(2000)]
+        known = (stats.t.ppf(0.95, count - 1) + stats.t.ppf(0.8, count - 1)) / count**0.5  # of sd 1
+        assert all(each.mde > 0 for each in decided)
+        assert np.sqrt(np.mean([each.mde**2 for each in decided])) == pytest.approx(known, rel=0.05)
+        found = [verdicts.decide(rng.normal(-known, 1, count)).verdict == SUPPORTED for _ in range(2000)]
+        power.append(np.mean(found))
+    assert power == pytest.approx([0.8, 0.8], abs=0.05)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind, margin, truth", [("better", 0.0, 1.0), ("as-good-as", 0.5, 1.5)])
 def test_a_claim_at_the_border_of_truth_is_decided_wrongly_as_often_as_said(kind, margin, truth):
@@ -189,10 +219,63 @@ def test_steps_saved_by_hand():
     assert none["verdict"] == REFUTED and none["speedup"]["k_hi"] is None
     assert np.isnan(none["speedup"]["nfe_ratio_low"])  # it may need even more steps than the reference
     assert [part["at"] for part in json.loads(found["parts"])] == [{"steps": 500}]  # what its numbers are of
-    assert none["speedup"]["point"] == "<2"
+    assert (
+        none["note"] == "as far as was tried: a saving below 2 times is left open; steps 500 is worse than steps 200, "
+        "so that no crossing is estimated"
+    )
+    assert none["speedup"]["point"] == "" and none["speedup"]["k_lo"] == 100
+    falling = values | nets(a200=[30.0, 31.0, 29.5], a500=[20.0, 21.0, 19.5])
+    none = judged(asked, plain(falling))
+    assert (none["speedup"]["point"], none["speedup"]["k_lo"]) == ("<2", 500)
     best = values | nets(a100=[10.0, 10.1, 9.8], a200=[10.0, 10.1, 9.8])
     assert judged(asked, plain(best))["speedup"]["point"] == ">10"
     assert np.isnan(judged(asked, plain(best))["speedup"]["nfe_ratio_high"])
+
+
+def test_the_walk_up_ends_at_the_last_count_that_is_worse():
+    values = nets(b=[10.0, 10.1, 9.9], a100=[40.0, 41.0, 39.0], a200=[30.0, 31.0, 29.0], a300=[14.0, 15.2, 15.9])
+    values |= nets(a500=[10.0, 10.2, 9.7])
+    strata = [stratum(f"a{k}", "b", 3, steps=k) for k in (100, 200, 300, 500)]
+    asked = row("saves-steps", strata, margin=0.5, counted="steps", reference_nfe=1000)
+    saved = judged(asked, plain(values))["speedup"]
+    assert (saved["k_hi"], saved["k_lo"], saved["nfe_ratio_high"]) == (500, 200, 5.0)
+
+
+def test_the_crossing_has_the_interval_of_the_jackknife_over_nets():
+    b, low, high = np.array([10.0, 10.5, 9.5]), np.array([20.0, 22.0, 19.0]), np.array([9.0, 9.5, 9.4])
+    strata = [stratum(f"a{k}", "b", 3, steps=k) for k in (100, 400)]
+    asked = row("saves-steps", strata, margin=0.5, counted="steps", reference_nfe=1000)
+    saved = judged(asked, plain(nets(b=b, a100=low, a400=high)))["speedup"]
+
+    def crossed(kept):
+        x, y, target = np.log([100, 400]), (low[kept].mean(), high[kept].mean()), 1.5 * b[kept].mean()
+        return x[0] + (y[0] - target) / (y[0] - y[1]) * (x[1] - x[0])
+
+    every = np.arange(3)
+    pseudo = np.array([3 * crossed(every) - 2 * crossed(every[every != r]) for r in every])
+    ends = stats.t.interval(0.95, 2, pseudo.mean(), stats.sem(pseudo))
+    told = [float(saved[name]) for name in ("point", "point_low", "point_high")]
+    assert told == pytest.approx([1000 / np.exp(end) for end in (crossed(every), ends[1], ends[0])], rel=5e-3)
+    assert told[1] < told[0] < told[2]
+
+
+def test_where_more_evaluations_are_worse_no_crossing_is_told():
+    values = nets(b=[10.0, 10.1, 9.9], a5=[40.0, 41.0, 39.0], a10=[10.0, 10.1, 9.9], a20=[12.0, 12.2, 11.9])
+    strata = [stratum(f"a{k}", "b", 3, nfe=k) for k in (5, 10, 20)]
+    found = judged(row("saves-steps", strata, margin=0.5, counted="nfe", reference_nfe=1000), plain(values))
+    assert found["verdict"] == SUPPORTED and found["speedup"]["k_hi"] == 10 and found["speedup"]["point"] == ""
+    assert found["note"].endswith("nfe 20 is worse than nfe 10, so that no crossing is estimated")
+
+
+def test_what_a_grid_that_ends_too_soon_does_to_a_verdict_is_said():
+    """Without the K that are as good, a saving is refuted as far as was tried, and what is left open is told."""
+    values = nets(b=[10.0, 10.1, 9.9], a200=[30.0, 31.0, 29.0], a500=[10.0, 10.2, 9.7])
+    strata = [stratum(f"a{k}", "b", 3, steps=k) for k in (200, 500)]
+    asked = row("saves-steps", strata, margin=0.5, counted="steps", reference_nfe=1000)
+    assert judged(asked, plain(values))["verdict"] == SUPPORTED
+    found = judged(asked | {"strata": strata[:1]}, plain(values))
+    assert found["verdict"] == REFUTED
+    assert found["note"] == "as far as was tried: a saving below 5 times is left open"
 
 
 def test_a_saving_is_as_sure_as_the_least_sure_of_its_steps():
@@ -222,6 +305,12 @@ def test_a_saving_has_a_ratio_of_seconds_where_the_rounds_are_enough():
         saved = judged(asked, plain(values)._replace(seconds=times))["speedup"]
         assert np.isfinite(saved["seconds_ratio"]) == known
         assert not known or saved["seconds_ratio"] == pytest.approx(2)
+    noise = np.random.default_rng(5).lognormal(0, 0.2, (2, 20))
+    times = {path: noise[0] * 2 if path[0] == "b" else noise[1] for path in values}
+    saved = judged(asked, plain(values)._replace(seconds=times))["speedup"]
+    logs = np.log(2 * noise[0] / noise[1])
+    told = [np.log(saved[name]) for name in ("seconds_ratio_low", "seconds_ratio_high")]
+    assert told == pytest.approx(stats.t.interval(0.95, 19, logs.mean(), stats.sem(logs)))
 
 
 def test_one_net_is_judged_by_its_blocks_and_says_so():
@@ -236,6 +325,7 @@ def test_one_net_is_judged_by_its_blocks_and_says_so():
     assert found["ci_high"] == pytest.approx(stats.t.interval(0.95, 7, d.mean(), d.std(ddof=1) / 8**0.5)[1])
     two = judged(row(strata=[stratum("a", "b", 2)]), tables(nets(a=[8.0, 8.2], b=[10.0, 10.3])))
     assert two["scope"] == "these 2 nets" and two["verdict"] == SUPPORTED
+    assert two["estimate"] == pytest.approx(8.1 - 10.15)
 
 
 def test_what_a_verdict_needs_beside_its_interval():
@@ -377,6 +467,12 @@ def test_times_are_compared_round_by_round():
     few = judged(asked, tables(nets(a=[1.0], b=[1.0]), seconds={name: x[:14] for name, x in seconds.items()}))
     assert few["verdict"] == INCONCLUSIVE and "14 rounds" in few["note"]
     assert "not timed" in judged(asked, tables(nets(a=[1.0], b=[1.0])))["note"]
+    for margin, verdict in ((0.9, REFUTED), (1.1, SUPPORTED)):  # b takes twice as long as a
+        late = row("as-good-as", [stratum("b", "a", 1)], metric="seconds", margin=margin)
+        assert judged(late, tables(nets(a=[1.0], b=[1.0]), seconds=seconds))["verdict"] == verdict
+    pooled = row(strata=[{"at": {}, "a": {"0": ["a-r0", "b-r0"]}, "b": {"0": ["b-r0"]}}], metric="seconds")
+    found = judged(pooled, tables(nets(a=[1.0], b=[1.0]), seconds=seconds))
+    assert np.exp(found["estimate"]) == pytest.approx(0.75, rel=0.02)
     untimed = judged(asked, tables(nets(a=[1.0], b=[1.0]), seconds=seconds | {"a-r0": np.full(20, np.nan)}))
     assert untimed["verdict"] == INCONCLUSIVE and "not timed" in untimed["note"]
 

@@ -307,6 +307,21 @@ def judge_strata(
     return Judged(decision, own, agrees, verdict, "; ".join(filter(None, (note, open_because))))
 
 
+def paired(found: Lookup, strata: Sequence[dict], metric: str, display: str) -> dict[str, float]:
+    """The difference of the sides without a margin, up where side a has more, with its two-sided 95 % interval.
+
+    A margin multiplies the reference's own spread, so that the interval of the contrast is not that of the difference.
+    """
+    own = units(found, strata, metric, display, 0.0)
+    decision = None if own.problem else decided(own.differences)[0]
+    if decision is None:
+        return {}
+    ends = decision.estimate, decision.ci_low, decision.ci_high
+    if not MEASURES[metric]:
+        ends = -ends[0], -ends[2], -ends[1]
+    return dict(zip(("difference", "difference_low", "difference_high"), ends, strict=True))
+
+
 # ---------------------------------------------------------------- steps saved
 
 
@@ -340,11 +355,15 @@ def saving(found: Lookup, row: dict) -> tuple[dict, Judged]:
             note="; ".join(filter(None, (basis.note, note))),
         )
     good = [k for k in counts if judged[k].verdict == SUPPORTED]
+    if top.verdict == REFUTED and reference > counts[-1]:
+        note = f"as far as was tried: a saving below {reference / counts[-1]:.3g} times is left open"
+        basis = basis._replace(note="; ".join(filter(None, (basis.note, note))))
     if top.verdict == REFUTED and good:
         note = f"{counted} {good[-1]} is as good and {counts[-1]} is worse, so that the order says nothing"
         basis = basis._replace(verdict=INCONCLUSIVE, note=note)
     trail = [{"count": k, "note": judged[k].note} | told(judged[k]) for k in counts]
-    point, low, high = crossing(found, row, counts)
+    point, low, high, disorder = crossing(found, row, counts)
+    basis = basis._replace(note="; ".join(filter(None, (basis.note, disorder))))
     result = {
         "claim": row["claim"],
         "model": row["model"],
@@ -391,11 +410,12 @@ def time_ratio(found: Lookup, row: dict, k_hi: int | None) -> dict:
     return dict(zip(empty, (float(np.exp(-getattr(decision, name))) for name in names), strict=True))
 
 
-def crossing(found: Lookup, row: dict, counts: list[int]) -> tuple[str, str, str]:
+def crossing(found: Lookup, row: dict, counts: list[int]) -> tuple[str, str, str, str]:
     """The point estimate of the ratio of evaluations, with its jackknifed 95 % interval over replicates, as text.
 
     Isotonic regression of the distance over log counts, and where it crosses (1 + margin) times the reference's. Beyond
-    the counts that were tried it is censored: "<2" or ">10".
+    the counts that were tried it is censored: "<2" or ">10". Last, why there is none: the distance rises from one count
+    to the next in the replicates, after Holm's correction for all neighbours, so that no order may be assumed.
     """
     a, b = [], None
     for stratum in sorted(row["strata"], key=lambda s: s["at"][row["counted"]]):
@@ -413,7 +433,13 @@ def crossing(found: Lookup, row: dict, counts: list[int]) -> tuple[str, str, str
         b = sides[1]
     a = np.array(a)
     if not a.size or not np.isfinite(a).all() or not np.isfinite(b).all():
-        return "", "", ""
+        return "", "", "", ""
+    if a.shape[1] >= REPLICATES and len(counts) > 1:
+        rises = holm([decide(-rise).p if rise.any() else 1.0 for rise in np.diff(a, axis=0)])
+        if rises.min() <= 1 - LEVEL:
+            worst = int(rises.argmin())
+            fewer, more = (f"{row['counted']} {counts[worst + i]}" for i in (0, 1))
+            return "", "", "", f"{more} is worse than {fewer}, so that no crossing is estimated"
     reference, margin = row["reference_nfe"], row["margin"] * (1 if MEASURES[row["metric"]] else -1)
 
     def log_count(kept: np.ndarray) -> float:
@@ -423,14 +449,14 @@ def crossing(found: Lookup, row: dict, counts: list[int]) -> tuple[str, str, str
     whole = log_count(every)
     point = ratio_text(reference, whole, counts)
     if len(every) < REPLICATES or not np.isfinite(whole):
-        return point, "", ""
+        return point, "", "", ""
     without = np.array([log_count(every[every != r]) for r in every])
     if not np.isfinite(without).all():
-        return point, "", ""
+        return point, "", "", ""
     pseudo = len(every) * whole - (len(every) - 1) * without
     half = stats.t.ppf((1 + LEVEL) / 2, len(every) - 1) * pseudo.std(ddof=1) / np.sqrt(len(every))
     low, high = (ratio_text(reference, pseudo.mean() + side * half, counts) for side in (1, -1))
-    return point, low, high
+    return point, low, high, ""
 
 
 def first_crossing(x: np.ndarray, y: np.ndarray, target: float) -> float:
@@ -490,6 +516,7 @@ def judge(rows: Sequence[dict], tables: Tables, changed: Mapping[str, str]) -> t
             | of_units
             | of_test
             | agreement
+            | paired(found, parts, row["metric"], row["display"])
             | {"reference": basis.units.reference, "verdict": basis.verdict, "note": note}
             | {"parts": json.dumps([{"at": s["at"]} | told(each) for s, each in zip(parts, by_part, strict=True)])}
         )

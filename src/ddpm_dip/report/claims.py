@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ..evaluation.measures import MEASURES, OF_INTERPOLATION, OF_TIMING
+from ..evaluation.measures import CONFIRMED_BY, MEASURES, OF_INTERPOLATION, OF_TIMING
 from ..evaluation.verdicts import ALONE
 from . import labels
 from .labels import compact
@@ -17,7 +17,6 @@ CLIPPED = f", {labels.AXES['clip_x0'].label(True)}"
 SHORT = ALONE.partition(",")[0]
 RESERVES = (ALONE, "changed", "added", "a side diverged")  # how such parts of a note begin
 VERDICTS = ("supported", "refuted", "inconclusive", "not asked")
-SIGNS = {"supported": "✓", "refuted": "✗", "inconclusive": "?", "not asked": "–"}
 
 
 def known(value: object) -> bool:
@@ -138,18 +137,21 @@ def share(row: Mapping) -> dict[str, float] | None:
 
     As a share of the reference's mean, which is taken as given; of times, as the ratio, round by round. estimate;
     low and high: the ends of its two-sided 95 % interval; bound: the one-sided 95 % bound that decides, the upper one
-    but of what is refuted; turn: where the verdict turns.
+    but of what is refuted, with the margin but of times; turn: where the verdict turns.
     """
-    if not known(row["estimate"]) or not known(row["reference"]) or row["reference"] <= 0:
+    if not known(row["difference"]) or not known(row["reference"]) or row["reference"] <= 0:
         return None
-    bound = "bound_low" if row["verdict"] == "refuted" else "bound_high"
-    found = {name: differs(row, row[name] / row["reference"]) for name in ("estimate", "ci_low", "ci_high", bound)}
-    low, high = sorted((found["ci_low"], found["ci_high"]))
-    return {"estimate": found["estimate"], "low": low, "high": high, "bound": found[bound], "turn": differs(row, 0.0)}
+    ends = {"estimate": "difference", "low": "difference_low", "high": "difference_high"}
+    found = {name: row[column] / row["reference"] for name, column in ends.items()}
+    bound = row["bound_low" if row["verdict"] == "refuted" else "bound_high"] / row["reference"]
+    if row["metric"] in OF_TIMING:  # a margin is a factor there, and so only shifts a bound
+        found = {name: float(np.exp(value)) for name, value in found.items()}
+        return found | {"bound": differs(row, bound), "turn": differs(row, 0.0)}
+    return found | {"bound": bound if MEASURES[row["metric"]] else -bound, "turn": 0.0}
 
 
 def differs(row: Mapping, contrast: float) -> float:
-    """A contrast in units of the reference, as `share` tells it: without the margin, and up where the side has more."""
+    """A contrast in units of the reference as the difference that it is: no margin, and up where the side has more."""
     if row["metric"] in OF_TIMING:
         return float(np.exp(contrast) * (1 + row["margin"]))
     return row["margin"] + contrast if MEASURES[row["metric"]] else -row["margin"] - contrast
@@ -166,11 +168,13 @@ def evidence(row: Mapping) -> str:
         needs = f"not {side} the {told['turn']} it needs" if row["verdict"] == "refuted" else (
             f"which is to be {side} {told['turn']}"
         )  # fmt: skip
+        within = row["margin"] > 0 and row["metric"] not in OF_TIMING
+        bound = f"with the margin of {100 * row['margin']:g} %, one-sided bound" if within else "one-sided bound"
         joint = "times" if row["metric"] in OF_TIMING else "against"
         at, mean = places(row)
         parts.append(
             f"{measure(row)}{at} {told['estimate']} {joint} that of {row['against']}{mean} "
-            f"(95 %: {told['low']} to {told['high']}; one-sided bound {told['bound']}, {needs})"
+            f"(95 %: {told['low']} to {told['high']}; {bound} {told['bound']}, {needs})"
         )
     elif known(row["estimate"]) and np.isfinite(row["estimate"]):
         ends = " to ".join(compact(row[end]) for end in ("ci_low", "ci_high"))
@@ -183,8 +187,7 @@ def evidence(row: Mapping) -> str:
         parts.append(f"of {row['scope']}")
     open_itself = row["verdict"] == "inconclusive" and row["bound_low"] <= 0 <= row["bound_high"]
     if open_itself and known(row["mde"]) and np.isfinite(row["mde"]):
-        scale = row["reference"] if row["metric"] not in OF_TIMING and row["reference"] > 0 else 1.0
-        parts.append(f"it would take a difference of {100 * row['mde'] / scale:.0f} % to be found with 80 % power")
+        parts.append(found_from(row))
     if known(row["p_holm"]):
         parts.append(f"p {compact(row['p'])}, after Holm {compact(row['p_holm'])}")
     if known(row["note"]):
@@ -195,6 +198,17 @@ def evidence(row: Mapping) -> str:
 def measure(row: Mapping) -> str:
     """The measure in short, with the display where that is not the usual one."""
     return labels.metric_word(row["metric"]) + f" ({row['display']})" * (row["display"] != "clamp")
+
+
+def found_from(row: Mapping) -> str:
+    """From what difference on so many units would support a claim, in words."""
+    if not known(row["reference"]) or row["reference"] <= 0:
+        return f"with 80 % power it would be supported from a contrast of -{compact(row['mde'])} down"
+    from_there = differs(row, -row["mde"] / row["reference"])
+    if row["metric"] in CONFIRMED_BY and from_there <= -1:
+        return "with 80 % power not even a distance of zero would be seen to support it"
+    side = "down" if MEASURES[row["metric"]] else "up"
+    return f"with 80 % power it would be supported from {share_text(row, from_there)} {side}"
 
 
 def share_text(row: Mapping, value: float) -> str:
