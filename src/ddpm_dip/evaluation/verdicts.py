@@ -336,9 +336,10 @@ def saving(found: Lookup, row: dict) -> tuple[dict, Judged]:
     rule = row["metric"], row["display"], row["margin"], row["trained_apart"]
     judged = {s["at"][counted]: judge_strata(found, [s], *rule) for s in strata}
     counts = sorted(judged)
+    good = {k for k in counts if judged[k].verdict == SUPPORTED}
     k_hi = k_lo = None
     for k in reversed(counts):
-        if judged[k].verdict != SUPPORTED:
+        if k not in good:
             break
         k_hi = k
     for k in counts:
@@ -354,15 +355,14 @@ def saving(found: Lookup, row: dict) -> tuple[dict, Judged]:
             decision=basis.decision._replace(p=judged[worst].decision.p),
             note="; ".join(filter(None, (basis.note, note))),
         )
-    good = [k for k in counts if judged[k].verdict == SUPPORTED]
     if top.verdict == REFUTED and reference > counts[-1]:
         note = f"as far as was tried: a saving below {reference / counts[-1]:.3g} times is left open"
         basis = basis._replace(note="; ".join(filter(None, (basis.note, note))))
     if top.verdict == REFUTED and good:
-        note = f"{counted} {good[-1]} is as good and {counts[-1]} is worse, so that the order says nothing"
+        note = f"{counted} {max(good)} is as good and {counts[-1]} is worse, so that the order says nothing"
         basis = basis._replace(verdict=INCONCLUSIVE, note=note)
     trail = [{"count": k, "note": judged[k].note} | told(judged[k]) for k in counts]
-    point, low, high, disorder = crossing(found, row, counts)
+    point, low, high, disorder = crossing(found, row, counts, good)
     basis = basis._replace(note="; ".join(filter(None, (basis.note, disorder))))
     result = {
         "claim": row["claim"],
@@ -410,12 +410,12 @@ def time_ratio(found: Lookup, row: dict, k_hi: int | None) -> dict:
     return dict(zip(empty, (float(np.exp(-getattr(decision, name))) for name in names), strict=True))
 
 
-def crossing(found: Lookup, row: dict, counts: list[int]) -> tuple[str, str, str, str]:
+def crossing(found: Lookup, row: dict, counts: list[int], good: set[int]) -> tuple[str, str, str, str]:
     """The point estimate of the ratio of evaluations, with its jackknifed 95 % interval over replicates, as text.
 
     Isotonic regression of the distance over log counts, and where it crosses (1 + margin) times the reference's. Beyond
-    the counts that were tried it is censored: "<2" or ">10". Last, why there is none: the distance rises from one count
-    to the next in the replicates, after Holm's correction for all neighbours, so that no order may be assumed.
+    the counts that were tried it is censored: "<2" or ">10". Last, why there is none: the distance rises in the
+    replicates, after Holm's correction for all neighbours, to a count that is not among the good ones.
     """
     a, b = [], None
     for stratum in sorted(row["strata"], key=lambda s: s["at"][row["counted"]]):
@@ -436,10 +436,10 @@ def crossing(found: Lookup, row: dict, counts: list[int]) -> tuple[str, str, str
         return "", "", "", ""
     if a.shape[1] >= REPLICATES and len(counts) > 1:
         rises = holm([decide(-rise).p if rise.any() else 1.0 for rise in np.diff(a, axis=0)])
-        if rises.min() <= 1 - LEVEL:
-            worst = int(rises.argmin())
-            fewer, more = (f"{row['counted']} {counts[worst + i]}" for i in (0, 1))
-            return "", "", "", f"{more} is worse than {fewer}, so that no crossing is estimated"
+        for p, fewer, more in zip(rises, counts, counts[1:], strict=False):
+            if p <= 1 - LEVEL and more not in good:
+                why = f"{row['counted']} {more} is worse than {fewer}, so that no crossing is estimated"
+                return "", "", "", why
     reference, margin = row["reference_nfe"], row["margin"] * (1 if MEASURES[row["metric"]] else -1)
 
     def log_count(kept: np.ndarray) -> float:
