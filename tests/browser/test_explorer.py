@@ -163,6 +163,8 @@ def test_numbers_and_the_verdict_on_the_two(opened):
     rows = {row.split("\n")[0].strip(): row for row in page.locator("#numbers tbody tr").all_inner_texts()}
     values = [name for name in rows if name.startswith("FD")]
     assert values and "DDPM, K = 1000" in page.text_content("#reference-name")
+    cells = page.locator("#numbers td")
+    assert set(cells.evaluate_all("all => all.map((cell) => getComputedStyle(cell).fontWeight)")) == {"400"}
     page.evaluate(f"place('b', {json.dumps(DIP)})")
     assert "No claim of this study is about these two." in page.text_content("#contrast")
 

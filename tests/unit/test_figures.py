@@ -232,15 +232,15 @@ def test_small_grids_and_missing_displays_still_draw(kind, options, tmp_path):
     assert "nothing to draw: no distance was measured here" in said
 
 
-def test_heatmap_writes_each_distance_and_outlines_the_best(cells):
+def test_heatmap_writes_each_distance_and_marks_none_as_best(cells):
     figure = shown(made_study.study_a(), "passes", "heatmap", cells)
     panel = next(axis for axis in figure.axes if axis.get_title().startswith("hw4-sees, minmax"))
     assert [tick.get_text() for tick in panel.get_xticklabels()] == ["100", "500", "900"]
     rows = [tick.get_text() for tick in panel.get_yticklabels()]
     assert rows == ["0 (noise)", "1", "2", "3", "5", "10", "50"]
     assert len(panel.texts) == len(rows) * 3
-    outlined = [(int(patch.get_x()), int(patch.get_y())) for patch in panel.patches]
-    assert outlined == [(0, 1), (1, 0), (2, 0)]  # at K = 100 one pass, elsewhere noise
+    assert not panel.patches and len({text.get_fontweight() for text in panel.texts}) == 1
+    assert not {"best", "lowest", "outlined"} & set(figure._suptitle.get_text().split())
     assert "floor 6.1" in panel.get_title()
 
 
@@ -375,7 +375,7 @@ def rgb(colour):
     return plt.matplotlib.colors.to_rgb(colour)
 
 
-def test_pareto_tells_at_the_reference_which_means_are_as_good():
+def test_pareto_tells_which_means_are_within_the_margin_of_the_reference():
     left = pareto(*USUAL).axes[0]
     (level,) = [line for line in left.lines if line.get_linestyle() == ":" and line.get_color() == "black"]
     assert set(level.get_ydata()) == {10}
@@ -446,12 +446,12 @@ def test_evaluations_spread_over_a_smaller_k_are_a_line_of_their_own():
 
 
 def test_pareto_has_usual_roles_and_names_the_key_of_a_wrong_option():
-    def asked(**show):
+    def asked(compared=True, **show):
         grid = {"model": ["hw4", "hw4-sees"], "start": ["noise", "dip"], "steps": [200, 1000], "nfe": [20, 100]}
         grid |= {"sampler": ["ancestral", "ddim"]}
         whole = {"grid": {"model": "hw4", "steps": 1000}, "show": {}}
         config = made_study.overlay(made_study.PLAIN, {"seeds": {"replicates": [0]}})
-        config["experiments"] = {"e": {"grid": grid, "show": {"pareto": show}}, "whole": whole}
+        config["experiments"] = {"e": {"grid": grid, "show": {"pareto": show}}} | ({"whole": whole} if compared else {})
         return [each for each in plan.wanted(study.read(config)) if each.kind == "pareto"]
 
     (each,) = asked()
@@ -459,6 +459,8 @@ def test_pareto_has_usual_roles_and_names_the_key_of_a_wrong_option():
     assert each.section == "experiment-e" and each.inputs == {"tables": plan.CELLS_TABLES}
     (reference,) = each.options["reference"]
     assert reference.startswith("hw4/") and "K1000" in reference
+    assert "no verdict" in each.drawn and "as good" not in each.caption + each.drawn
+    assert not asked(compared=False)[0].drawn  # without a reference there is no margin, and no ring
     for wrong, said in (
         ({"margin": "wide"}, "experiments.e.show.pareto.margin: 'wide'; right is a number from 0 up"),
         ({"margin": -1}, "experiments.e.show.pareto.margin: -1"),

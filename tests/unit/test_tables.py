@@ -17,6 +17,8 @@ from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.report import labels, tables
 from ddpm_dip.study import AXES
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def run(folder, table, parts):
     """The script on these files, which it names relative to the study's folder."""
@@ -78,6 +80,13 @@ def test_cells_come_back_as_they_were_with_their_paths_and_floors(tmp_path):
     assert "dip/r0-p02" in set(table["path"]) or "dip/r0/p02" in set(table["path"])
     assert len(tables.rows_of(table, [table["path"][0]])) == 2
     assert tables.read_cells(tmp_path / "c.csv")["fd_classifier_floor"].isna().all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("name", "file"), [("cells", "cells.csv"), ("pseudo", "pseudo.csv.gz")])
+def test_a_long_table_is_read_without_a_warning(name, file):
+    table = tables.read(name, ROOT / "docs/mnist-test" / file)
+    assert set(table["clip_x0"]) == {True, False, None}  # a column of which some pieces have no empty field
 
 
 def test_a_floor_is_that_of_its_net_display_and_number_of_samples():

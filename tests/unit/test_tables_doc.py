@@ -1,10 +1,11 @@
-"""docs/tables.md holds every column of every table, in order."""
+"""docs/tables.md holds every column of every table, in order, and says of a metric what its meaning says."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from ddpm_dip.evaluation.metrics import METRICS
 from ddpm_dip.report import tables
 from ddpm_dip.study import AXES
 
@@ -22,6 +23,14 @@ def documented() -> dict[str, list[str]]:
             columns += list(AXES) if first == "*every axis*" else [name[1]] if name else []
         found[title.removesuffix(".csv")] = columns
     return found
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_is_described_by_its_meaning_and_then_what_else_there_is_to_say(name):
+    text = re.search(rf"^\| `{name}` \| (.*) \|$", PAGE.read_text(encoding="utf-8"), re.M)[1].replace("`", "")
+    assert text == METRICS[name].meaning or text.startswith(METRICS[name].meaning + ". ")
+    wrong = {True: "Higher is better", False: "Lower is better"}.get(METRICS[name].lower_is_better)
+    assert wrong is None or wrong not in text
 
 
 def test_the_axes_are_documented():

@@ -1,7 +1,8 @@
-"""What a claim may be about: each measure's name, and whether lower is better. Light: no torch."""
+"""What a claim may be about: each measure's name, and whether lower is better; and of how many images. No torch."""
 
 from .metrics import METRICS
 
+LEAST_N = 128  # images, for a verdict: below it the jackknife breaks, with 64 features
 OF_NOISE = {"noise_path": True}  # the mean over the chain's states of the noise left in them, of noise.csv
 OF_TIMING = {"seconds": True}  # an image, the start included, of timing.csv
 OF_INTERPOLATION = {"path_ratio": True, "largest_share": True}  # of the images between two latents

@@ -27,7 +27,7 @@ def precision(to_reference: np.ndarray, reference_near: np.ndarray) -> float:
 def recall(to_reference: np.ndarray, near: np.ndarray) -> float:
     """Share of reference images within the ball of some sample, which reaches to its third nearest (k = 3); as above.
 
-    One sample far from all others has a huge ball, so that a few outliers raise it.
+    One sample far from all others has a huge ball, so that a few outliers can raise it.
     """
     return (to_reference <= radii(near, NEIGHBOURHOOD)[:, None]).any(0).mean()
 

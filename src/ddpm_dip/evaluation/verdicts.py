@@ -14,14 +14,13 @@ import pandas as pd
 from scipy import stats
 from scipy.optimize import isotonic_regression
 
-from .measures import BIASED, CONFIRMED_BY, MEASURES, OF_INTERPOLATION, OF_NOISE, OF_TIMING
+from .measures import BIASED, CONFIRMED_BY, LEAST_N, MEASURES, OF_INTERPOLATION, OF_NOISE, OF_TIMING
 from .statistics import LEVEL, Decision, contrast, decide, holm, standard_error
 from .timing import log_ratio
 
 ALONE = "taken alone, not after Holm's correction for all claims"
 SUPPORTED, REFUTED, INCONCLUSIVE, NOT_ASKED = "supported", "refuted", "inconclusive", "not asked"
 REPLICATES = 3  # of a claim about a way of training
-LEAST_N = 128  # below it the jackknife breaks: 64 features
 ROUNDS = 15
 PAIRS = 8  # of latents
 NEAR_ZERO = 2  # standard errors

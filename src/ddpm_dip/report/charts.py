@@ -81,8 +81,8 @@ def lines(
 ) -> alt.LayerChart:
     """Lines with bands over replicates. looks: series -> Matplotlib's color, ls and marker; x, y: titles.
 
-    levels: horizontal lines by their names; good: the value up to which quality counts as the reference's; ring: where
-    the reference is; front: points (x, y) of the Pareto front, by rising x, drawn as grey steps to the last x.
+    levels: horizontal lines by their names; good: the value up to which quality is within the margin; ring: where the
+    reference is; front: points (x, y) of the Pareto front, by rising x, drawn as grey steps to the last x.
     """
     table = pd.DataFrame(found)
     names = [name for name in looks if name in set(table["series"])]

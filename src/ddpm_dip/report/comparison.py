@@ -70,7 +70,4 @@ def text(differing: list[tuple[str, str, str]], compared: pd.DataFrame, only_a: 
                 lines.append(f"  {name:<48}{a:>10.4g}{b:>10.4g}{difference:>+11.3g}{se_text:>9}{ratio:>8}")
             q1, median, q3 = part[f"{metric}_diff"].quantile([0.25, 0.5, 0.75])
             lines.append(f"  B - A over {len(part)} cells: median {median:+.3g}, quartiles {q1:+.3g} to {q3:+.3g}")
-            if f"{metric}_diff_se" in part:
-                beyond = int((part[f"{metric}_diff"].abs() > 2 * part[f"{metric}_diff_se"]).sum())
-                lines.append(f"  differences beyond two se: {beyond} of {len(part)}")
     return "\n".join(lines)

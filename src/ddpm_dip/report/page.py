@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ..evaluation.measures import LEAST_N
 from . import claims as told
 from . import explorer, labels, sprites, tables
 from .sections import Report, Study, groups, sections, setting
@@ -90,6 +91,7 @@ def page(
             told.headline(found.get("speedups"), found.get("claims"), str(setting(config, "data", "dataset")))
         ),
         claims=judged,
+        least_n=LEAST_N,
         usual_model=Counter(row["model"] for row in judged if row["verdict"] != "not asked").most_common(1)[0][0]
         if any(row["verdict"] != "not asked" for row in judged)
         else "",

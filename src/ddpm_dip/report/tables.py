@@ -263,7 +263,10 @@ def read(name: str, path: Path | str) -> pd.DataFrame:
         # a model may be called 007, True or NA: names are text, and in them only an empty field is missing
         na_values = {column: [""] if column in TEXT else ["", "nan"] for column in columns}
         text = dict.fromkeys(TEXT, str)
-        table = pd.read_csv(path, dtype=text, keep_default_na=not columns, na_values=na_values or None)
+        # low_memory: of a long table it guesses types piece by piece, and warns where the guesses differ
+        table = pd.read_csv(
+            path, dtype=text, keep_default_na=not columns, na_values=na_values or None, low_memory=False
+        )
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

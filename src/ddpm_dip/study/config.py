@@ -10,6 +10,7 @@ import jsonschema
 import yaml
 
 from .. import data
+from ..evaluation.measures import LEAST_N
 from ..jobs.errors import UserError, nearest
 from . import claims, given, grid, plugins, show
 from .axes import AXES, MOST_STEPS
@@ -335,7 +336,7 @@ def check_reference(config: dict) -> Iterator[str]:
         half = (most + 1) // 2
         yield (
             f"data.reference is {reference}, but at most {most} images can be held out; with half of them it would be "
-            f"{half}, and sampling.n at most {half // 2}. Verdicts need a sampling.n of 128"
+            f"{half}, and sampling.n at most {half // 2}. Verdicts need a sampling.n of {LEAST_N}"
         )
 
 

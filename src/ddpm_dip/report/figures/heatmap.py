@@ -1,4 +1,4 @@
-"""A distance by two axes, written into each field: a panel a value, a column a display, the best of each x outlined."""
+"""A distance by two axes, written into each field: a panel a value, a column a display."""
 
 from collections.abc import Iterator
 
@@ -20,8 +20,8 @@ def wanted(study) -> Iterator[Wanted]:
             inputs={"tables": CELLS_TABLES},
             section=section(part.name),
             title=f"By {down} and {along}",
-            caption=f"Distance by {down} (rows) and {along} (columns).{noise} The lowest of each column is outlined, "
-            "even where the next is within the noise. Darker is farther, each panel on its own colour scale.",
+            caption=f"Distance by {down} (rows) and {along} (columns).{noise} "
+            "Darker is farther, each panel on its own colour scale.",
             alt=f"Heat maps: distance by {down} and {along}, one panel per {labels.told(roles['panel'], 'display')}",
         )
 
@@ -29,7 +29,6 @@ def wanted(study) -> Iterator[Wanted]:
 def draw(inputs: dict, options: dict):
     import numpy as np
     from matplotlib.colors import LogNorm, Normalize
-    from matplotlib.patches import Rectangle
 
     from .. import canvas, tables
 
@@ -67,8 +66,6 @@ def draw(inputs: dict, options: dict):
                 xticklabels=[words_at(across, own[0]) for own in columns.values()],
                 yticklabels=[words_at(down, own[0]) for own in rows.values()],
             )
-            for column, best in enumerate(np.argmin(np.where(np.isnan(values), np.inf, values), axis=0)):
-                axis.add_patch(Rectangle((column, best), 1, 1, fill=False, ec="black", lw=1.8, clip_on=False))
             axis.tick_params(axis="y", rotation=0)
             floor = labels.compact(float(np.median([cell[f"{metric}_floor"] for cell in shown])))
             axis.set_title(
@@ -76,8 +73,7 @@ def draw(inputs: dict, options: dict):
             )
             axis.set(xlabel=labels.told(across), ylabel=labels.told(down))
     what = f"{labels.metric_title(metric)} by {labels.told(down)} and {labels.told(across)}".replace("\n", " ")
-    best = "the best of each column outlined;\ndarker is farther, each panel on its own colour scale"
-    fig.suptitle(f"{what}: {best}", fontsize="medium")
+    fig.suptitle(f"{what}:\ndarker is farther, each panel on its own colour scale", fontsize="medium")
     return fig
 
 

@@ -27,9 +27,10 @@ SPREAD = (
     "ceiling. Where a name says K, the evaluations are spread over the last K timesteps; else each is evaluated."
 )
 DRAWN = (
-    " A full marker is a mean within the margin, an open one is not: full and left of the ring is as good and cheaper."
+    " A full marker's mean is within the margin, an open one's is not; left of the ring it costs less than the "
+    "reference. Where a mean lies is no verdict either."
 )
-GOOD = labels.BRIGHT[2]  # what shades the quality that counts as the reference's
+GOOD = labels.BRIGHT[2]  # what shades the margin
 COSTS = {"nfe": "evaluations of the net (log scale)", "seconds": "seconds per image (log scale)"}
 
 
@@ -63,7 +64,7 @@ def wanted(study) -> Iterator[Wanted]:
             title="Quality against cost",
             caption=f"{what[0].upper()}{what[1:]}, {display} display, against what an image costs. Lines are means "
             "over replicates, bands reach from the lowest to the highest. " + REFERENCE * bool(compared) + SPREAD,
-            drawn=DRAWN,
+            drawn=DRAWN * bool(compared),
             alt=f"Line charts: {what} against evaluations of the net and against seconds per image, one line per arm",
         )
 

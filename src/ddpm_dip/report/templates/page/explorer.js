@@ -224,12 +224,7 @@ function renderNumbers() {
     head.textContent = metric.word + (metric.lower === null ? "" : metric.lower ? " ↓" : " ↑");
     head.title = metric.meaning;
     row.append(head);
-    values.forEach((value, column) => {
-      const cell = row.insertCell();
-      cell.textContent = value === null ? "–" : String(Number(value.toPrecision(3)));
-      const other = values[1 - column];
-      if (column < 2 && value !== null && other !== null && value !== other && metric.lower !== null && (value < other) === metric.lower) cell.className = "ahead";
-    });
+    for (const value of values) row.insertCell().textContent = value === null ? "–" : String(Number(value.toPrecision(3)));
   });
   byId("reference-name").textContent = reference === null ? "There is no chain of all steps to compare A with." : `Reference of A: ${reference.name}.`;
 }
