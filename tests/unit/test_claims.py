@@ -7,14 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from test_study import DEFAULT, ROOT, laid_over
+from test_study import DEFAULT, ROOT, B, laid_over
 
 from ddpm_dip import study
 from ddpm_dip.evaluation.measures import MEASURES
 from ddpm_dip.evaluation.verdicts import ALONE
+from ddpm_dip.jobs import code, files, ledger
 from ddpm_dip.jobs.errors import UserError
+from ddpm_dip.jobs.job import Job
 from ddpm_dip.report import claims as told
-from ddpm_dip.stages.claims import changed
+from ddpm_dip.stages.claims import changed, first_claims
 from ddpm_dip.study import claims, plan
 
 AT = {"model": "hw4-sees", "steps": [200, 500]}
@@ -26,6 +28,9 @@ AS_GOOD = {
     "at": {"model": "hw4-sees"},
     "margin": 1,
 }
+WAYS = {"better": {"model": "dcgan"}, "than": {"model": "imvfx", "sampler": "ancestral"}, "metric": "path_ratio"}
+MACHINE = plan.Machine("torch", "torch", "torch", 1, "torch")
+FEW = {"timing": None, "experiments": {name: None for name in DEFAULT["experiments"] if name != "epochs"}}
 
 
 def asked(overlay=None, base=DEFAULT, **given):
@@ -136,9 +141,8 @@ def test_the_digest_is_of_what_the_verdict_goes_by():
 
 
 def test_every_sample_is_planned_with_the_claims_it_is_drawn_for_and_is_not_another_job_for_them():
-    machine = plan.Machine("torch", "torch", "torch", 1, "torch")
     one, two = asked(A=BETTER), asked(A=BETTER, B=BETTER | {"metric": "coverage"})
-    jobs = [{job.name: job for job in plan.plan(each, machine) if job.stage == "sample"} for each in (one, two)]
+    jobs = [{job.name: job for job in plan.plan(each, MACHINE) if job.stage == "sample"} for each in (one, two)]
     path = one.claims[0].cells[0].path
     assert jobs[0][path].hints["claims"] == {"A": one.claims[0].digest}
     assert set(jobs[1][path].hints["claims"]) == {"A", "B"}
@@ -146,13 +150,79 @@ def test_every_sample_is_planned_with_the_claims_it_is_drawn_for_and_is_not_anot
 
 
 def test_a_claim_that_came_or_changed_after_its_samples_is_said():
-    rows = [{"claim": name, "strata": [{"a": {"0": ["x"]}, "b": {"0": ["y"]}}]} for name in ("A", "B", "C")]
-    records = {"x": {"claims": {"A": "1", "B": "2"}}, "y": {"claims": {"A": "1", "B": "2"}}}
-    said = changed(rows, records, {"A": "1", "B": "9", "C": "3"})
+    drawn = {name: ["x", "y"] for name in ("A", "B", "C")}
+    first = {"x": {"A": "1", "B": "2"}, "y": {"A": "1", "B": "2"}}
+    said = changed({"A": "1", "B": "9", "C": "3"}, drawn, first)
     assert said["B"].startswith("changed") and said["C"].startswith("added") and len(said) == 2
-    records["y"]["claims"]["C"] = "3"  # a cell of C's own, drawn after C was added
-    assert changed(rows, records, {"A": "1", "B": "2", "C": "3"})["C"].startswith("added")
-    assert changed(rows, {"x": {}, "y": {}}, {"A": "1"}) == {}
+    first["y"]["C"] = "3"  # a cell of C's own, drawn after C was added
+    assert changed({"A": "1", "B": "2", "C": "3"}, drawn, first)["C"].startswith("added")
+    assert changed({"A": "1"}, drawn, {}) == {}
+    assert changed({"A": "9"}, {"A": ["z"]}, first)["A"].startswith("changed")  # it was of other cells
+
+
+def drawn_anew(folder, asked):
+    """What is said of claims after a run: the ledger's job files, and something drawn where they say so."""
+    found = ledger.entries(folder, plan.plan(asked, MACHINE))
+    ledger.write(folder, found)
+    for entry in found.values():
+        if entry.planned.stage in ("sample", "interpolate") and not entry.made:
+            job = Job(folder / entry.planned.file, entry.planned.stage)
+            files.write_text(job.output(next(iter(entry.planned.outputs))), "images")
+            job.finish()
+    hints = found["claims", "claims"].content["hints"]
+    said = changed(hints["digests"], hints["drawn"], first_claims(folder))
+    return {name: what.partition(",")[0].partition(" ")[0] for name, what in said.items()}
+
+
+def test_claims_are_remembered_as_they_were_first_whatever_is_drawn_anew(tmp_path, monkeypatch):
+    def after(claim, n=128, **more):
+        return drawn_anew(tmp_path / "results/x", asked({"sampling": {"n": n}} | FEW, A=claim, **more))
+
+    other = BETTER | {"metric": "coverage"}
+    assert after(BETTER) == {}
+    assert after(BETTER) == {}
+    assert after(other) == {"A": "changed"}
+    assert after(BETTER) == {}  # as it was
+    assert after(BETTER, n=64) == after(BETTER, n=64) == {"A": "changed"}  # all drawn anew
+    assert after(BETTER) == {}
+    monkeypatch.setattr(code, "digest_of", lambda name: "other")
+    code.digests.cache_clear()
+    assert after(other) == {"A": "changed"}
+    assert after(BETTER, B=other) == {"B": "added"}
+    moved = BETTER | {"at": AT | {"steps": 300}}
+    assert after(moved) == {"A": "changed"}  # none of its cells was there
+    code.digests.cache_clear()
+
+
+def test_claims_on_ways_between_latents_are_remembered_too(tmp_path, monkeypatch):
+    def after(claim, overlay=None, **more):
+        return drawn_anew(tmp_path / "results/x", asked(overlay or {}, laid_over(B), A=claim, **more))
+
+    assert after(WAYS) == {}
+    assert after(WAYS | {"metric": "largest_share"}) == {"A": "changed"}
+    assert after(WAYS, B=WAYS) == {"B": "added"}
+    assert after(WAYS, {"sampling": {"n": 64}}) == {}  # they are not of the cells' images
+    assert after(WAYS, {"experiments": {"interpolation": {"pairs": 9}}}) == {"A": "changed"}
+    monkeypatch.setattr(code, "digest_of", lambda name: "other")
+    code.digests.cache_clear()
+    assert after(WAYS | {"metric": "largest_share"}) == {"A": "changed"}
+    assert after(WAYS) == {}
+    code.digests.cache_clear()
+
+
+def test_what_is_taken_over_from_another_study_keeps_what_was_claimed_of_it_here(tmp_path):
+    def after(name, claim, n, reuse=()):
+        folder, study_ = tmp_path / "results" / name, asked({"sampling": {"n": n}} | FEW, A=claim)
+        if reuse:
+            ledger.entries(folder, plan.plan(study_, MACHINE), [tmp_path / "results" / each for each in reuse])
+        return drawn_anew(folder, study_)
+
+    other = BETTER | {"metric": "coverage"}
+    assert after("old", BETTER, 64) == after("new", BETTER, 64, ["old"]) == {}
+    assert after("newer", other, 64, ["old"]) == {"A": "changed"}
+    assert after("mine", other, 128) == {}
+    assert after("mine", BETTER, 64, ["old"]) == {"A": "changed"}
+    assert after("old", BETTER, 64) == {}
 
 
 MISTAKES = [

@@ -19,13 +19,14 @@ from ..evaluation.displays import DISPLAYS
 from ..evaluation.measures import MEASURES, OF_INTERPOLATION, OF_LABELS, OF_TIMING
 from ..jobs.errors import UserError, nearest
 from ..report import labels
-from . import grid
+from . import grid, ways
 from .axes import AXES, Cell
 from .grid import as_list
 
 KINDS = {"better": "than", "as-good-as": "is", "saves-steps": "against"}  # a claim's kind -> the key of its other side
 OPTIONS = ("statement", "at", "margin", "metric", "display", "exploratory")
 COUNTED = ("nfe", "steps")  # what a saving is counted in
+OPEN = {"samplers": "sampler", "noise": "noise", "paths": "path"}  # what of an interpolation a claim may say -> as what
 WAY = {"noise": ["shared", "independent"], "path": ["linear", "spherical"]}  # axes of ways between latents
 
 
@@ -75,13 +76,23 @@ class Claim(NamedTuple):
 def digest(claim: dict, config: dict) -> str:
     """Of what a claim's verdict goes by: all but its words. How many nets and images there are is part of it."""
     content = {key: value for key, value in claim.items() if key != "statement"}
-    content |= {"n": config["sampling"]["n"]}
+    if claim.get("metric") in OF_INTERPOLATION:
+        content |= {"interpolation": pooled(claim, config["experiments"].get("interpolation") or {})}
+    else:
+        content |= {"n": config["sampling"]["n"]}
     if not any("replicate" in part for part in claim.values() if isinstance(part, dict)):
         content |= {"replicates": config["seeds"]["replicates"]}
         asked = {model for part in claim.values() if isinstance(part, dict) for model in as_list(part.get("model"))}
         nets = {model: len(grid.replicates_of(config, model)) for model in asked if grid.is_given(config, model)}
         content |= {"nets": nets} if nets else {}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def pooled(claim: dict, interpolation: dict) -> dict:
+    """What a verdict on ways between latents goes by beside the claim: their number, and what it leaves open."""
+    said = {axis for part in claim.values() if isinstance(part, dict) for axis in part}
+    named = {"models"} | {key for key, axis in OPEN.items() if axis in said}
+    return {key: value for key, value in interpolation.items() if key not in named}
 
 
 def read(config: dict, labelled: bool, left_out: set[str]) -> list[Claim]:
@@ -203,7 +214,7 @@ def counted_axis(key: str, at: dict) -> str:
 def rows(config: dict, key: str, made: Claim) -> dict[str, list[Stratum]]:
     """Model -> strata. Raises UserError for a side that has no cells, and for counts that are no saving."""
     of_ways = made.metric in OF_INTERPOLATION
-    find = ways if of_ways else cells
+    find = ways_of if of_ways else cells
     for name, allowed in WAY.items() if of_ways else ():
         for side in (made.a, made.b, made.at):
             if wrong := [value for value in as_list(side.get(name, [])) if value not in allowed]:
@@ -232,7 +243,16 @@ def cells(config: dict, key: str, asked: dict) -> dict[int, list[Cell]]:
     return found
 
 
-def ways(config: dict, key: str, asked: dict) -> dict[int, list[dict]]:
+def between(made: Claim, drawn: dict[str, dict]) -> list[str]:
+    """The paths of what is drawn between latents that a claim asks for. drawn: as `ways.drawn` returns it."""
+    if made.metric not in OF_INTERPOLATION:
+        return []
+    sides = [side for strata in made.rows.values() for stratum in strata for side in (stratum.a, stratum.b)]
+    asked = [(rep, way) for side in sides for rep, own in side.items() for way in own]
+    return list(dict.fromkeys(path for rep, way in asked for path in ways.asked_for(drawn, rep, way)))
+
+
+def ways_of(config: dict, key: str, asked: dict) -> dict[int, list[dict]]:
     """Replicate -> the ways between latents that are meant, as mappings of what is said of them."""
     models = config["experiments"]["interpolation"]["models"]
     if missing := [model for model in as_list(asked["model"]) if model not in models]:
