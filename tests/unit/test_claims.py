@@ -123,6 +123,8 @@ def test_a_claim_about_a_model_that_is_left_out_is_not_asked():
     timed = BETTER | {"metric": "seconds"}
     assert asked({"timing": None}, A=timed).claims[0].not_asked == "the study times nothing"
     assert only(A=BETTER | {"metric": "path_ratio"}).not_asked == "the study has no interpolation"
+    without_labels = only(A=BETTER | {"metric": "recall_rotation"})
+    assert without_labels.not_asked == "recall_rotation is of images without labels, and the data set has some"
 
 
 def test_the_digest_is_of_what_the_verdict_goes_by():
@@ -236,7 +238,7 @@ MISTAKES = [
     (SAVES | {"at": SAVES["at"] | {"nfe": 20}}, "claims.X: steps 100 is 20 evaluations; count what is saved"),
     (AS_GOOD | {"margin": 0}, "claims.X.margin: as-good-as needs a margin above 0"),
     (AS_GOOD | {"margin": "half"}, "claims.X.margin is 'half'; it must be a number"),
-    (BETTER | {"metric": "fd"}, "claims.X.metric: 'fd' is unknown; "),
+    (BETTER | {"metric": "fid"}, "claims.X.metric: 'fid' is unknown; known are fd_classifier, energy_classifier, fd"),
     (BETTER | {"display": "clip"}, "claims.X.display: 'clip' is unknown; "),
     (BETTER | {"at": {}}, "claims.X.at: model is missing; known are hw4, hw4-sees"),
     (BETTER | {"at": {"model": "hw9"}}, "claims.X.at.model: 'hw9' is unknown; did you mean 'hw4'?"),
@@ -250,7 +252,50 @@ MISTAKES = [
     (SAVES | {"against": {"steps": 300}}, "claims.X.at.steps: 300 is no saving against 300"),
     (SAVES | {"at": SAVES["at"] | {"clip_x0": [True, False]}}, "claims.X.at.clip_x0 is a list; saves-steps takes one"),
     ("A4", "claims.X is 'A4'; it must be a mapping"),
+    (SAVES | {"metric": "path_ratio"}, "claims.X.metric: path_ratio is of images between two latents, which save no"),
+    (BETTER | {"metric": "fid_inception"}, "claims.X.metric: fid_inception has a bias that depends on the images, so"),
+    (AS_GOOD | {"margin": 50}, "claims.X.margin is 50; it is a share of the reference, 0.5 for half as much again"),
+    (BETTER | {"at": AT | {"start": ["dip", "noise"]}}, "claims.X.at.start is ['dip', 'noise'], but both sides say"),
+    ({"better": {"model": "dip"}, "than": {"steps": 5, "model": "hw4"}, "at": {"sampler": ["ddim", "ancestral"]},
+      "metric": "noise_path"}, "claims.X.metric: noise_path is of a chain's states, and dip has no chain"),
+    (BETTER | {"metric": "noise_path", "display": "minmax"}, "claims.X.display is minmax, but noise_path is of no"),
+    (BETTER | {"metric": "seconds", "display": "minmax"}, "claims.X.display is minmax, but seconds is of no display"),
+    (BETTER | {"at": AT | {"replicate": [0, 7]}}, "claims.X.at.replicate: 7 is not among seeds.replicates [0, 1, 2]"),
+    ({"better": {"start": "dip", "replicate": 0}, "than": {"start": "noise", "replicate": 1}, "at": AT},
+     "claims.X: its sides have no replicate in common (0 against 1), and are compared net by net; give both the same"),
+    (BETTER | {"better": {"start": "gaussian"}, "at": AT | {"passes": [1, 2]}},
+     "claims.X.at: passes 2; steps 200 is the same as passes 1; steps 200; leave one"),
 ]  # fmt: skip
+
+
+BETWEEN = [
+    (WAYS | {"better": {"model": "dcgan", "start": "dip"}}, "X.better.start: images between two latents have none"),
+    (WAYS | {"at": {"nfe": 10}}, "X.at.nfe: images between two latents have none; they have model, replicate, epochs"),
+    (WAYS | {"than": {"model": "imvfx", "noise": "shard"}}, "X.than.noise: shard is not drawn by"),
+    (WAYS | {"than": {"model": "imvfx", "sampler": "dpmpp-2m"}}, "X.than.sampler: dpmpp-2m is not drawn by"),
+    (WAYS | {"at": {"steps": 500}}, "X.at.steps: 500 is not drawn by experiments.interpolation; did you mean '50'? k"),
+    (WAYS | {"than": {"model": "imvfx", "epochs": 2}}, "X.than.epochs: 2 is not drawn by experiments.inter"),
+    (WAYS | {"at": {"clip_x0": True}}, "X.at.clip_x0: true is not drawn by experiments.interpolation; known are false"),
+    (WAYS | {"at": {"path": []}}, "X.at.path is empty: give at least one"),
+    (WAYS | {"at": {"replicate": 1}}, "X.at.replicate: 1 is not among seeds.replicates [0]; give one of these"),
+    (WAYS | {"better": {"model": "dip"}}, "X.better.model: dip is not drawn by experiments.interpolation; known"),
+    (WAYS | {"than": {"model": "dcgan"}}, "X: both sides are the same images; name what tells them apart"),
+    (WAYS | {"than": {"model": "dcgan", "sampler": "ddim"}}, "X: both sides are the same images; name what tells them"),
+    (WAYS | {"than": {"model": "imvfx", "sampler": "ddim", "steps": 1000}}, "X: experiments.interpolation draws"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "says"), BETWEEN)
+def test_a_mistake_in_a_claim_on_ways_between_latents_is_named(given, says):
+    with pytest.raises(UserError) as caught:
+        asked(base=laid_over(B), X=given)
+    assert f"config: claims.{says}" in str(caught.value)
+
+
+def test_one_side_may_lie_over_a_list_in_at_and_both_over_a_single_value():
+    found = only(A=BETTER | {"than": {"start": "noise", "steps": 1000}})
+    assert [{cell.steps for own in each.b.values() for cell in own} for each in found.rows["hw4-sees"]] == [{1000}] * 2
+    only(A=BETTER | {"at": AT | {"start": "oracle"}})
 
 
 @pytest.mark.parametrize(("given", "says"), MISTAKES)

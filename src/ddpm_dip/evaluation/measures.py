@@ -1,6 +1,6 @@
 """What a claim may be about: each measure's name, and whether lower is better. Light: no torch."""
 
-from .metrics import METRICS
+from .metrics import METRICS, OF_ROTATIONS
 
 OF_NOISE = {"noise_path": True}  # the mean over the chain's states of the noise left in them, of noise.csv
 OF_TIMING = {"seconds": True}  # an image, the start included, of timing.csv
@@ -10,6 +10,7 @@ MEASURES: dict[str, bool] = {
 }
 MEASURES |= OF_NOISE | OF_TIMING | OF_INTERPOLATION
 OF_LABELS = {name for name, metric in METRICS.items() if (metric.feature_net or "").startswith("classifier")}
+OF_NO_LABELS = set(OF_ROTATIONS.values())
 BIASED = ("fid_inception",)  # by the number of images, and by what they are: no verdict rests on these
 # a distance -> what has to point the same way, by the names in the columns agrees_*
 CONFIRMED_BY = {
