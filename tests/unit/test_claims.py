@@ -10,6 +10,7 @@ import yaml
 from test_study import DEFAULT, ROOT, B, laid_over
 
 from ddpm_dip import study
+from ddpm_dip.evaluation.displays import DISPLAYS
 from ddpm_dip.evaluation.measures import MEASURES
 from ddpm_dip.evaluation.verdicts import ALONE
 from ddpm_dip.jobs import code, files, ledger
@@ -17,7 +18,7 @@ from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.jobs.job import Job
 from ddpm_dip.report import claims as told
 from ddpm_dip.stages.claims import changed, first_claims
-from ddpm_dip.study import claims, plan
+from ddpm_dip.study import Cell, claims, plan
 
 AT = {"model": "hw4-sees", "steps": [200, 500]}
 BETTER = {"better": {"start": "dip"}, "than": {"start": "noise"}, "at": AT}
@@ -326,6 +327,59 @@ def test_a_claim_names_what_its_side_is_compared_with():
     assert rows["A7"]["against"] == "epochs 10, 20"  # both sides are of one arm
     assert rows["A5"]["against"] == "DDPM, x0 clipped, 1000 evaluations"
     assert rows["cut-short"]["arm"] == rows["cut-short"]["reference_arm"] == "DDPM, x0 clipped"
+
+
+def compared(*cells, arm, steps=1000):
+    """Start -> what an arm is compared with among cells: its path's last part, and its K."""
+    found = claims.pairs([*cells, arm], {"m": steps}, "fd_classifier")
+    mine = {axis: value for axis, value in arm._asdict().items() if axis != "replicate"}
+    of_arm = [pair for pair in found if pair["axes"] == mine]
+    assert all(pair["a"] == {"0": [arm.path]} and pair["metric"] == "fd_classifier" for pair in of_arm)
+    assert sorted(pair["display"] for pair in of_arm) == sorted([*DISPLAYS] * (len(of_arm) // len(DISPLAYS)))
+    return {pair["against"]: (pair["b"]["0"][0].partition("ema/")[2], pair["against_steps"]) for pair in of_arm}
+
+
+def chain(start, steps, clip=False, sampler="ancestral", nfe=None, passes=None):
+    return Cell("m", 0, 1, "ema", start, passes, sampler, clip, steps, nfe or steps)
+
+
+def test_an_arm_is_compared_with_the_starts_that_cost_nothing_at_its_own_k():
+    noise, gaussian = chain("noise", 200), chain("gaussian", 200)
+    others = [noise, gaussian, chain("gaussian", 700), chain("noise", 1000)]
+    ours = {"noise": ("noise/ancestral/K0200-nfe0200", 200), "gaussian": ("gaussian/ancestral/K0200-nfe0200", 200)}
+    assert compared(*others, arm=chain("dip", 200, passes=2)) == ours
+    assert compared(*others, arm=chain("dip", 200, sampler="ddim", nfe=5, passes=2)) == ours
+    clipped = [chain("noise", 200, clip=True), chain("gaussian", 200, clip=True)]
+    assert set(compared(*others, *clipped, arm=chain("dip", 200, clip=True)).values()) == {
+        ("noise/ancestral-clip/K0200-nfe0200", 200),
+        ("gaussian/ancestral-clip/K0200-nfe0200", 200),
+    }
+    assert compared(*others, arm=chain("dip", 200, clip=True)) == ours  # not clipped, where no other was run
+    assert compared(*others[1:], arm=noise) == {"gaussian": ours["gaussian"]}
+    assert compared(noise, *others[2:], arm=gaussian) == {"noise": ours["noise"]}
+    assert compared(*others, arm=chain("dip", 300)) == {}
+
+
+def test_an_arm_of_the_whole_chain_is_compared_with_the_longest_from_a_gaussian():
+    others = [
+        chain("noise", 1000),
+        *(chain("gaussian", k, clip) for k, clip in ((200, True), (700, False), (500, False))),
+    ]
+    few = chain("noise", 1000, sampler="ddim", nfe=10)
+    free = {"gaussian": ("gaussian/ancestral/K0700-nfe0700", 700)}
+    assert compared(*others, arm=few) == {"noise": ("noise/ancestral/K1000-nfe1000", 1000)} | free
+    assert compared(*others, arm=few._replace(clip_x0=True))["gaussian"] == (
+        "gaussian/ancestral-clip/K0200-nfe0200",
+        200,
+    )
+    assert compared(*others[1:], arm=chain("noise", 1000)) == free
+    assert (
+        compared(*others, arm=chain("noise", 600, sampler="ddim", nfe=10)) == {}
+    )  # no K of its own, nor the whole chain
+    assert compared(*others, arm=few, steps=2000).keys() == {"noise"}  # which is longer here
+    respaced = chain("gaussian", 700, sampler="ancestral-small", nfe=20)
+    assert compared(respaced, others[0], arm=few).keys() == {"noise"}  # a chain of few evaluations is no reference
+    assert compared(others[0], arm=few).keys() == {"noise"}
 
 
 # ---------------------------------------------------------------- in words

@@ -12,7 +12,7 @@ Each of the two sides is a grid laid over `at`. A list on a side is pooled, one 
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ..evaluation.displays import DISPLAYS
@@ -461,11 +461,12 @@ def contrasts(claims: list[Claim]) -> list[dict]:
     return found
 
 
-def pairs(cells: list[Cell], metric: str) -> list[dict]:
+def pairs(cells: list[Cell], timesteps: dict[str, int], metric: str) -> list[dict]:
     """Each arm with the starts noise and gaussian, as `evaluation.verdicts.differences` takes them.
 
-    An arm is compared with the start at its own sampler, K and evaluations; where noise was not run there, with the
-    ancestral chain of all evaluations from noise at the same K.
+    timesteps: how many each model was trained on. An arm is compared with the start at its own sampler, K and
+    evaluations; where that was not run, with the ancestral chain of all evaluations at the same K. A Gaussian is a
+    start of a chain that is cut short: an arm of the whole chain is compared with the longest such chain from it.
     """
     arms: dict[Cell, dict[int, str]] = {}
     for cell in cells:
@@ -473,17 +474,31 @@ def pairs(cells: list[Cell], metric: str) -> list[dict]:
             arms.setdefault(cell._replace(replicate=None), {})[cell.replicate] = cell.path
     found = []
     for arm in arms:
-        whole = arm._replace(start="noise", passes=None, sampler="ancestral", nfe=arm.steps)
-        rivals = {"noise": [arm._replace(start="noise", passes=None), whole, whole._replace(clip_x0=False)]}
-        rivals["gaussian"] = [arm._replace(start="gaussian", passes=None)]
-        for against, likes in rivals.items():
-            other = next((each for each in likes if each in arms and each != arm), None)
-            if other is None or arm.start == against and other.start == against and other.sampler == arm.sampler:
+        longest = longest_from_gaussian(arm, arms, timesteps[arm.model]) if arm.steps == timesteps[arm.model] else []
+        rivals = {"noise": likes(arm, "noise"), "gaussian": [*likes(arm, "gaussian"), *longest]}
+        for against, others in rivals.items():
+            other = next((each for each in others if each in arms and each != arm), None)
+            if other is None or arm.start == against and other.sampler == arm.sampler:
                 continue
             axes = {axis: value for axis, value in arm._asdict().items() if axis != "replicate"}
+            shared = {"axes": axes, "against": against, "against_steps": other.steps, "metric": metric}
             a, b = ({str(rep): [path] for rep, path in arms[side].items()} for side in (arm, other))
-            found += [
-                {"axes": axes, "against": against, "metric": metric, "display": display, "a": a, "b": b}
-                for display in DISPLAYS
-            ]
+            found += [shared | {"display": display, "a": a, "b": b} for display in DISPLAYS]
+    return found
+
+
+def likes(arm: Cell, start: str) -> list[Cell]:
+    """What an arm may be compared with at its own K from another start, the most alike first."""
+    whole = arm._replace(start=start, passes=None, sampler="ancestral", nfe=arm.steps)
+    return [arm._replace(start=start, passes=None), whole, whole._replace(clip_x0=False)]
+
+
+def longest_from_gaussian(arm: Cell, arms: Iterable[Cell], most: int) -> list[Cell]:
+    """The ancestral chains from a Gaussian of the largest K below the whole chain: clipped as the arm is, and not."""
+    found = []
+    for clip in (arm.clip_x0, False):
+        like = arm._replace(start="gaussian", passes=None, sampler="ancestral", clip_x0=clip)
+        chains = [each for each in arms if each == like._replace(steps=each.steps, nfe=each.steps)]
+        shorter = [each for each in chains if each.steps < most]
+        found += sorted(shorter, key=lambda each: each.steps)[-1:]
     return found

@@ -448,7 +448,7 @@ def judgement(study: Study, jobs: list[Planned]) -> Planned:
     return Planned(
         "claims",
         "claims",
-        {"rows": claims.asked(study.claims), "pairs": claims.pairs(study.cells, metric)},
+        {"rows": claims.asked(study.claims), "pairs": claims.pairs(study.cells, study.timesteps, metric)},
         {"tables": {name: f"tables/{name}.csv" for name in wanted if f"tables/{name}.csv" in made}},
         {name: f"tables/{name}.csv" for name in JUDGED},
         {
