@@ -183,7 +183,7 @@ class Job:
             "start_seconds": self.start_seconds,
             "work": work or {},
             "kind": self.hints.get("kind"),
-            **{name: self.hints[name] for name in ("claims",) if name in self.hints},
+            **({"claims": self.hints["claims"]} if "claims" in self.hints else {}),
             **extra,
         }
         for output in reversed(self.content["outputs"].values()):
