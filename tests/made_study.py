@@ -538,7 +538,7 @@ def write_tables(root: Path, asked: study.Study) -> list[str]:
         if name == "cells" and "timing" in parts:
             inputs["timing"] = "tables/timing.csv"
         jobfile.run("tables", jobfile.write(root, "tables", settings, inputs, outputs, name))
-    settings = {"rows": claims_asked(asked.claims), "pairs": pairs(asked.cells, "fd_classifier")}
+    settings = {"rows": claims_asked(asked.claims), "pairs": pairs(asked.cells, asked.timesteps, "fd_classifier")}
     read = {
         name: f"tables/{name}.csv" for name in ("cells", "pseudo", "noise", "timing", "interpolation") if name in parts
     }

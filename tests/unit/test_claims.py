@@ -7,15 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from test_study import DEFAULT, ROOT, laid_over
+from test_study import DEFAULT, ROOT, B, laid_over
 
 from ddpm_dip import study
+from ddpm_dip.evaluation.displays import DISPLAYS
 from ddpm_dip.evaluation.measures import MEASURES
 from ddpm_dip.evaluation.verdicts import ALONE
+from ddpm_dip.jobs import code, files, ledger
 from ddpm_dip.jobs.errors import UserError
+from ddpm_dip.jobs.job import Job
 from ddpm_dip.report import claims as told
-from ddpm_dip.stages.claims import changed
-from ddpm_dip.study import claims, plan
+from ddpm_dip.stages.claims import changed, first_claims
+from ddpm_dip.study import Cell, claims, plan
 
 AT = {"model": "hw4-sees", "steps": [200, 500]}
 BETTER = {"better": {"start": "dip"}, "than": {"start": "noise"}, "at": AT}
@@ -26,6 +29,9 @@ AS_GOOD = {
     "at": {"model": "hw4-sees"},
     "margin": 1,
 }
+WAYS = {"better": {"model": "dcgan"}, "than": {"model": "imvfx", "sampler": "ancestral"}, "metric": "path_ratio"}
+MACHINE = plan.Machine("torch", "torch", "torch", 1, "torch")
+FEW = {"timing": None, "experiments": {name: None for name in DEFAULT["experiments"] if name != "epochs"}}
 
 
 def asked(overlay=None, base=DEFAULT, **given):
@@ -118,6 +124,8 @@ def test_a_claim_about_a_model_that_is_left_out_is_not_asked():
     timed = BETTER | {"metric": "seconds"}
     assert asked({"timing": None}, A=timed).claims[0].not_asked == "the study times nothing"
     assert only(A=BETTER | {"metric": "path_ratio"}).not_asked == "the study has no interpolation"
+    without_labels = only(A=BETTER | {"metric": "recall_rotation"})
+    assert without_labels.not_asked == "recall_rotation is of images without labels, and the data set has some"
 
 
 def test_the_digest_is_of_what_the_verdict_goes_by():
@@ -136,9 +144,8 @@ def test_the_digest_is_of_what_the_verdict_goes_by():
 
 
 def test_every_sample_is_planned_with_the_claims_it_is_drawn_for_and_is_not_another_job_for_them():
-    machine = plan.Machine("torch", "torch", "torch", 1, "torch")
     one, two = asked(A=BETTER), asked(A=BETTER, B=BETTER | {"metric": "coverage"})
-    jobs = [{job.name: job for job in plan.plan(each, machine) if job.stage == "sample"} for each in (one, two)]
+    jobs = [{job.name: job for job in plan.plan(each, MACHINE) if job.stage == "sample"} for each in (one, two)]
     path = one.claims[0].cells[0].path
     assert jobs[0][path].hints["claims"] == {"A": one.claims[0].digest}
     assert set(jobs[1][path].hints["claims"]) == {"A", "B"}
@@ -146,13 +153,79 @@ def test_every_sample_is_planned_with_the_claims_it_is_drawn_for_and_is_not_anot
 
 
 def test_a_claim_that_came_or_changed_after_its_samples_is_said():
-    rows = [{"claim": name, "strata": [{"a": {"0": ["x"]}, "b": {"0": ["y"]}}]} for name in ("A", "B", "C")]
-    records = {"x": {"claims": {"A": "1", "B": "2"}}, "y": {"claims": {"A": "1", "B": "2"}}}
-    said = changed(rows, records, {"A": "1", "B": "9", "C": "3"})
+    drawn = {name: ["x", "y"] for name in ("A", "B", "C")}
+    first = {"x": {"A": "1", "B": "2"}, "y": {"A": "1", "B": "2"}}
+    said = changed({"A": "1", "B": "9", "C": "3"}, drawn, first)
     assert said["B"].startswith("changed") and said["C"].startswith("added") and len(said) == 2
-    records["y"]["claims"]["C"] = "3"  # a cell of C's own, drawn after C was added
-    assert changed(rows, records, {"A": "1", "B": "2", "C": "3"})["C"].startswith("added")
-    assert changed(rows, {"x": {}, "y": {}}, {"A": "1"}) == {}
+    first["y"]["C"] = "3"  # a cell of C's own, drawn after C was added
+    assert changed({"A": "1", "B": "2", "C": "3"}, drawn, first)["C"].startswith("added")
+    assert changed({"A": "1"}, drawn, {}) == {}
+    assert changed({"A": "9"}, {"A": ["z"]}, first)["A"].startswith("changed")  # it was of other cells
+
+
+def drawn_anew(folder, asked):
+    """What is said of claims after a run: the ledger's job files, and something drawn where they say so."""
+    found = ledger.entries(folder, plan.plan(asked, MACHINE))
+    ledger.write(folder, found)
+    for entry in found.values():
+        if entry.planned.stage in ("sample", "interpolate") and not entry.made:
+            job = Job(folder / entry.planned.file, entry.planned.stage)
+            files.write_text(job.output(next(iter(entry.planned.outputs))), "images")
+            job.finish()
+    hints = found["claims", "claims"].content["hints"]
+    said = changed(hints["digests"], hints["drawn"], first_claims(folder))
+    return {name: what.partition(",")[0].partition(" ")[0] for name, what in said.items()}
+
+
+def test_claims_are_remembered_as_they_were_first_whatever_is_drawn_anew(tmp_path, monkeypatch):
+    def after(claim, n=128, **more):
+        return drawn_anew(tmp_path / "results/x", asked({"sampling": {"n": n}} | FEW, A=claim, **more))
+
+    other = BETTER | {"metric": "coverage"}
+    assert after(BETTER) == {}
+    assert after(BETTER) == {}
+    assert after(other) == {"A": "changed"}
+    assert after(BETTER) == {}  # as it was
+    assert after(BETTER, n=64) == after(BETTER, n=64) == {"A": "changed"}  # all drawn anew
+    assert after(BETTER) == {}
+    monkeypatch.setattr(code, "digest_of", lambda name: "other")
+    code.digests.cache_clear()
+    assert after(other) == {"A": "changed"}
+    assert after(BETTER, B=other) == {"B": "added"}
+    moved = BETTER | {"at": AT | {"steps": 300}}
+    assert after(moved) == {"A": "changed"}  # none of its cells was there
+    code.digests.cache_clear()
+
+
+def test_claims_on_ways_between_latents_are_remembered_too(tmp_path, monkeypatch):
+    def after(claim, overlay=None, **more):
+        return drawn_anew(tmp_path / "results/x", asked(overlay or {}, laid_over(B), A=claim, **more))
+
+    assert after(WAYS) == {}
+    assert after(WAYS | {"metric": "largest_share"}) == {"A": "changed"}
+    assert after(WAYS, B=WAYS) == {"B": "added"}
+    assert after(WAYS, {"sampling": {"n": 64}}) == {}  # they are not of the cells' images
+    assert after(WAYS, {"experiments": {"interpolation": {"pairs": 9}}}) == {"A": "changed"}
+    monkeypatch.setattr(code, "digest_of", lambda name: "other")
+    code.digests.cache_clear()
+    assert after(WAYS | {"metric": "largest_share"}) == {"A": "changed"}
+    assert after(WAYS) == {}
+    code.digests.cache_clear()
+
+
+def test_what_is_taken_over_from_another_study_keeps_what_was_claimed_of_it_here(tmp_path):
+    def after(name, claim, n, reuse=()):
+        folder, study_ = tmp_path / "results" / name, asked({"sampling": {"n": n}} | FEW, A=claim)
+        if reuse:
+            ledger.entries(folder, plan.plan(study_, MACHINE), [tmp_path / "results" / each for each in reuse])
+        return drawn_anew(folder, study_)
+
+    other = BETTER | {"metric": "coverage"}
+    assert after("old", BETTER, 64) == after("new", BETTER, 64, ["old"]) == {}
+    assert after("newer", other, 64, ["old"]) == {"A": "changed"}
+    assert after("mine", other, 128) == {}
+    assert after("mine", BETTER, 64, ["old"]) == {"A": "changed"}
+    assert after("old", BETTER, 64) == {}
 
 
 MISTAKES = [
@@ -166,7 +239,7 @@ MISTAKES = [
     (SAVES | {"at": SAVES["at"] | {"nfe": 20}}, "claims.X: steps 100 is 20 evaluations; count what is saved"),
     (AS_GOOD | {"margin": 0}, "claims.X.margin: as-good-as needs a margin above 0"),
     (AS_GOOD | {"margin": "half"}, "claims.X.margin is 'half'; it must be a number"),
-    (BETTER | {"metric": "fd"}, "claims.X.metric: 'fd' is unknown; "),
+    (BETTER | {"metric": "fid"}, "claims.X.metric: 'fid' is unknown; known are fd_classifier, energy_classifier, fd"),
     (BETTER | {"display": "clip"}, "claims.X.display: 'clip' is unknown; "),
     (BETTER | {"at": {}}, "claims.X.at: model is missing; known are hw4, hw4-sees"),
     (BETTER | {"at": {"model": "hw9"}}, "claims.X.at.model: 'hw9' is unknown; did you mean 'hw4'?"),
@@ -180,7 +253,50 @@ MISTAKES = [
     (SAVES | {"against": {"steps": 300}}, "claims.X.at.steps: 300 is no saving against 300"),
     (SAVES | {"at": SAVES["at"] | {"clip_x0": [True, False]}}, "claims.X.at.clip_x0 is a list; saves-steps takes one"),
     ("A4", "claims.X is 'A4'; it must be a mapping"),
+    (SAVES | {"metric": "path_ratio"}, "claims.X.metric: path_ratio is of images between two latents, which save no"),
+    (BETTER | {"metric": "fid_inception"}, "claims.X.metric: fid_inception has a bias that depends on the images, so"),
+    (AS_GOOD | {"margin": 50}, "claims.X.margin is 50; it is a share of the reference, 0.5 for half as much again"),
+    (BETTER | {"at": AT | {"start": ["dip", "noise"]}}, "claims.X.at.start is ['dip', 'noise'], but both sides say"),
+    ({"better": {"model": "dip"}, "than": {"steps": 5, "model": "hw4"}, "at": {"sampler": ["ddim", "ancestral"]},
+      "metric": "noise_path"}, "claims.X.metric: noise_path is of a chain's states, and dip has no chain"),
+    (BETTER | {"metric": "noise_path", "display": "minmax"}, "claims.X.display is minmax, but noise_path is of no"),
+    (BETTER | {"metric": "seconds", "display": "minmax"}, "claims.X.display is minmax, but seconds is of no display"),
+    (BETTER | {"at": AT | {"replicate": [0, 7]}}, "claims.X.at.replicate: 7 is not among seeds.replicates [0, 1, 2]"),
+    ({"better": {"start": "dip", "replicate": 0}, "than": {"start": "noise", "replicate": 1}, "at": AT},
+     "claims.X: its sides have no replicate in common (0 against 1), and are compared net by net; give both the same"),
+    (BETTER | {"better": {"start": "gaussian"}, "at": AT | {"passes": [1, 2]}},
+     "claims.X.at: passes 2; steps 200 is the same as passes 1; steps 200; leave one"),
 ]  # fmt: skip
+
+
+BETWEEN = [
+    (WAYS | {"better": {"model": "dcgan", "start": "dip"}}, "X.better.start: images between two latents have none"),
+    (WAYS | {"at": {"nfe": 10}}, "X.at.nfe: images between two latents have none; they have model, replicate, epochs"),
+    (WAYS | {"than": {"model": "imvfx", "noise": "shard"}}, "X.than.noise: shard is not drawn by"),
+    (WAYS | {"than": {"model": "imvfx", "sampler": "dpmpp-2m"}}, "X.than.sampler: dpmpp-2m is not drawn by"),
+    (WAYS | {"at": {"steps": 500}}, "X.at.steps: 500 is not drawn by experiments.interpolation; did you mean '50'? k"),
+    (WAYS | {"than": {"model": "imvfx", "epochs": 2}}, "X.than.epochs: 2 is not drawn by experiments.inter"),
+    (WAYS | {"at": {"clip_x0": True}}, "X.at.clip_x0: true is not drawn by experiments.interpolation; known are false"),
+    (WAYS | {"at": {"path": []}}, "X.at.path is empty: give at least one"),
+    (WAYS | {"at": {"replicate": 1}}, "X.at.replicate: 1 is not among seeds.replicates [0]; give one of these"),
+    (WAYS | {"better": {"model": "dip"}}, "X.better.model: dip is not drawn by experiments.interpolation; known"),
+    (WAYS | {"than": {"model": "dcgan"}}, "X: both sides are the same images; name what tells them apart"),
+    (WAYS | {"than": {"model": "dcgan", "sampler": "ddim"}}, "X: both sides are the same images; name what tells them"),
+    (WAYS | {"than": {"model": "imvfx", "sampler": "ddim", "steps": 1000}}, "X: experiments.interpolation draws"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "says"), BETWEEN)
+def test_a_mistake_in_a_claim_on_ways_between_latents_is_named(given, says):
+    with pytest.raises(UserError) as caught:
+        asked(base=laid_over(B), X=given)
+    assert f"config: claims.{says}" in str(caught.value)
+
+
+def test_one_side_may_lie_over_a_list_in_at_and_both_over_a_single_value():
+    found = only(A=BETTER | {"than": {"start": "noise", "steps": 1000}})
+    assert [{cell.steps for own in each.b.values() for cell in own} for each in found.rows["hw4-sees"]] == [{1000}] * 2
+    only(A=BETTER | {"at": AT | {"start": "oracle"}})
 
 
 @pytest.mark.parametrize(("given", "says"), MISTAKES)
@@ -211,6 +327,59 @@ def test_a_claim_names_what_its_side_is_compared_with():
     assert rows["A7"]["against"] == "epochs 10, 20"  # both sides are of one arm
     assert rows["A5"]["against"] == "DDPM, x0 clipped, 1000 evaluations"
     assert rows["cut-short"]["arm"] == rows["cut-short"]["reference_arm"] == "DDPM, x0 clipped"
+
+
+def compared(*cells, arm, steps=1000):
+    """Start -> what an arm is compared with among cells: its path's last part, and its K."""
+    found = claims.pairs([*cells, arm], {"m": steps}, "fd_classifier")
+    mine = {axis: value for axis, value in arm._asdict().items() if axis != "replicate"}
+    of_arm = [pair for pair in found if pair["axes"] == mine]
+    assert all(pair["a"] == {"0": [arm.path]} and pair["metric"] == "fd_classifier" for pair in of_arm)
+    assert sorted(pair["display"] for pair in of_arm) == sorted([*DISPLAYS] * (len(of_arm) // len(DISPLAYS)))
+    return {pair["against"]: (pair["b"]["0"][0].partition("ema/")[2], pair["against_steps"]) for pair in of_arm}
+
+
+def chain(start, steps, clip=False, sampler="ancestral", nfe=None, passes=None):
+    return Cell("m", 0, 1, "ema", start, passes, sampler, clip, steps, nfe or steps)
+
+
+def test_an_arm_is_compared_with_the_starts_that_cost_nothing_at_its_own_k():
+    noise, gaussian = chain("noise", 200), chain("gaussian", 200)
+    others = [noise, gaussian, chain("gaussian", 700), chain("noise", 1000)]
+    ours = {"noise": ("noise/ancestral/K0200-nfe0200", 200), "gaussian": ("gaussian/ancestral/K0200-nfe0200", 200)}
+    assert compared(*others, arm=chain("dip", 200, passes=2)) == ours
+    assert compared(*others, arm=chain("dip", 200, sampler="ddim", nfe=5, passes=2)) == ours
+    clipped = [chain("noise", 200, clip=True), chain("gaussian", 200, clip=True)]
+    assert set(compared(*others, *clipped, arm=chain("dip", 200, clip=True)).values()) == {
+        ("noise/ancestral-clip/K0200-nfe0200", 200),
+        ("gaussian/ancestral-clip/K0200-nfe0200", 200),
+    }
+    assert compared(*others, arm=chain("dip", 200, clip=True)) == ours  # not clipped, where no other was run
+    assert compared(*others[1:], arm=noise) == {"gaussian": ours["gaussian"]}
+    assert compared(noise, *others[2:], arm=gaussian) == {"noise": ours["noise"]}
+    assert compared(*others, arm=chain("dip", 300)) == {}
+
+
+def test_an_arm_of_the_whole_chain_is_compared_with_the_longest_from_a_gaussian():
+    others = [
+        chain("noise", 1000),
+        *(chain("gaussian", k, clip) for k, clip in ((200, True), (700, False), (500, False))),
+    ]
+    few = chain("noise", 1000, sampler="ddim", nfe=10)
+    free = {"gaussian": ("gaussian/ancestral/K0700-nfe0700", 700)}
+    assert compared(*others, arm=few) == {"noise": ("noise/ancestral/K1000-nfe1000", 1000)} | free
+    assert compared(*others, arm=few._replace(clip_x0=True))["gaussian"] == (
+        "gaussian/ancestral-clip/K0200-nfe0200",
+        200,
+    )
+    assert compared(*others[1:], arm=chain("noise", 1000)) == free
+    assert (
+        compared(*others, arm=chain("noise", 600, sampler="ddim", nfe=10)) == {}
+    )  # no K of its own, nor the whole chain
+    assert compared(*others, arm=few, steps=2000).keys() == {"noise"}  # which is longer here
+    respaced = chain("gaussian", 700, sampler="ancestral-small", nfe=20)
+    assert compared(respaced, others[0], arm=few).keys() == {"noise"}  # a chain of few evaluations is no reference
+    assert compared(others[0], arm=few).keys() == {"noise"}
 
 
 # ---------------------------------------------------------------- in words

@@ -26,7 +26,8 @@ rule interpolate:
         reads=reads("interpolate"),
         kept=kept("interpolate"),
     output:
-        results("interpolations/{name}.npz"),
+        # the record stays until there is another one: it says which claims were there first
+        [update(path) for path in results("interpolations/{name}.npz")],
     log:
         f"{RESULTS}/logs/interpolate/{{name}}.log",
     wildcard_constraints:

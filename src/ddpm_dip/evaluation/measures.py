@@ -1,6 +1,6 @@
 """What a claim may be about: each measure's name, and whether lower is better; and of how many images. No torch."""
 
-from .metrics import METRICS
+from .metrics import METRICS, OF_ROTATIONS
 
 LEAST_N = 128  # images, for a verdict: below it the jackknife breaks, with 64 features
 OF_NOISE = {"noise_path": True}  # the mean over the chain's states of the noise left in them, of noise.csv
@@ -11,6 +11,7 @@ MEASURES: dict[str, bool] = {
 }
 MEASURES |= OF_NOISE | OF_TIMING | OF_INTERPOLATION
 OF_LABELS = {name for name, metric in METRICS.items() if (metric.feature_net or "").startswith("classifier")}
+OF_NO_LABELS = set(OF_ROTATIONS.values())
 BIASED = ("fid_inception",)  # by the number of images, and by what they are: no verdict rests on these
 # a distance -> what has to point the same way, by the names in the columns agrees_*
 CONFIRMED_BY = {

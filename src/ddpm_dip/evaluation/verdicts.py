@@ -556,6 +556,7 @@ def differences(pairs: Sequence[dict], tables: Tables) -> list[dict]:
             | {
                 "display": pair["display"],
                 "against": pair["against"],
+                "against_steps": pair["against_steps"],
                 "replicates": judged.units.replicates,
                 "n": judged.units.n,
                 "reference": judged.units.reference,

@@ -4,7 +4,7 @@ The file lies at `<study>/jobs/<stage>/<name>.json`, and names every other path 
 that its stage needs: `settings`, `inputs` (role -> path, list of paths, or mapping of names to paths), `outputs` (role
 -> path), and, from a workflow, `code` (module -> digest) and `from` (input -> digest of the job that makes it). `hints`
 may speed a run up and must not shape its result, so they are no part of the job's identity; one is `source`, the digest
-of the bytes of its code.
+of the bytes of its code, and one is `claims` (claim -> digest), those that the result is made for, which is recorded.
 """
 
 import argparse
@@ -183,6 +183,7 @@ class Job:
             "start_seconds": self.start_seconds,
             "work": work or {},
             "kind": self.hints.get("kind"),
+            **({"claims": self.hints["claims"]} if "claims" in self.hints else {}),
             **extra,
         }
         for output in reversed(self.content["outputs"].values()):

@@ -84,6 +84,8 @@ def entries(folder: Path, plan: list[Planned], reuse: list[Path] = ()) -> dict[t
                 break
         why = () if is_made else reasons(folder, planned, content, stale)
         hints = planned.hints | {"source": code.source(tuple(content["code"]))}
+        if "claims" in planned.hints:
+            hints |= first_claims(folder, planned)
         found[planned.stage, planned.name] = Entry(planned, content | {"hints": hints}, is_made, why)
         digests |= dict.fromkeys(planned.outputs.values(), digest(content))
         made |= dict.fromkeys(planned.outputs.values(), is_made)
@@ -105,14 +107,30 @@ def recorded(folder: Path, planned: Planned) -> dict | None:
     return jobs[0] if paths[0].exists() and all(each == jobs[0] for each in jobs) else None
 
 
+def first_claims(folder: Path, planned: Planned) -> dict:
+    """The hint `claims` as the record of an earlier result has it; empty where there is none.
+
+    So a result that is made anew is of the claims that its first one was made for: what is changed or added when
+    numbers were seen is known as such, however often they are made again.
+    """
+    before = job.read_record(folder / next(iter(planned.outputs.values()))) or {}
+    return {"claims": before["claims"]} if "claims" in before else {}
+
+
 def link(other: Path, folder: Path, planned: Planned) -> None:
-    """Hard-link a job's results and records from another study's folder; a copy where links do not reach."""
+    """Hard-link a job's results and records from another study's folder; a copy where links do not reach.
+
+    A record that is replaced keeps its claims, see `first_claims`.
+    """
+    kept = first_claims(folder, planned)
     for path in planned.outputs.values():
         for source, target in (
             (other / path, folder / path),
             (job.record_of(other / path), job.record_of(folder / path)),
         ):
             files.link_or_copy(source, target)
+        if kept:
+            files.write_json(target, files.read_json(target) | kept)
 
 
 def reasons(folder: Path, planned: Planned, content: dict, stale: list[str]) -> tuple[str, ...]:

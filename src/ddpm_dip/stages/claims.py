@@ -2,16 +2,20 @@
 
 settings: rows and pairs, as `study.claims` makes them.
 reads: tables, by name: cells, pseudo and noise, and those there are of timing and interpolation.
-writes: claims, speedups and differences (.csv). The hints `samples` (path of a cell -> its samples) and `digests`
-(claim -> digest) name the records that tell which claims were there when the first sample was drawn.
+writes: claims, speedups and differences (.csv). The hints `drawn` (claim -> the files of images that it asks for) and
+`digests` (claim -> digest) tell, with the records of all images of the study, which claims are not as they were when
+their first images were drawn.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from ..evaluation import verdicts
 from ..jobs import files
-from ..jobs.job import Job, read_record
+from ..jobs.job import RECORD, Job, read_record
 from ..report import tables
+
+DRAWN = ("samples", "interpolations")  # folders of images, which have records of the claims they were first drawn for
 
 
 def run(job: Job) -> None:
@@ -24,28 +28,34 @@ def run(job: Job) -> None:
         cells, tables.with_paths(read["pseudo"]), tables.with_paths(read["noise"]), seconds, read.get("interpolation")
     )
     rows, pairs = job.settings["rows"], job.settings["pairs"]
-    records = {path: read_record(job.folder / file) or {} for path, file in job.hints.get("samples", {}).items()}
-    claims, speedups = verdicts.judge(rows, found, changed(rows, records, job.hints.get("digests", {})))
+    said = changed(job.hints.get("digests", {}), job.hints.get("drawn", {}), first_claims(job.folder))
+    claims, speedups = verdicts.judge(rows, found, said)
     made = {"claims": claims, "speedups": speedups, "differences": verdicts.differences(pairs, found)}
     for name, of_table in made.items():
         files.write_text(job.output(name), tables.made(name, of_table).to_csv(index=False))
     job.finish(work={"claims": len(rows)})
 
 
-def changed(rows: list[dict], records: Mapping[str, dict], digests: Mapping[str, str]) -> dict[str, str]:
-    """Claim -> what to say where it is not as it was when the first of its samples was drawn.
+def first_claims(folder: Path) -> dict[str, dict[str, str]]:
+    """File of images -> claim -> digest, as the records in a study's folder have them; not of what has none."""
+    paths = [path for name in DRAWN for path in sorted((folder / name).rglob(f"*{RECORD}"))]
+    outputs = [str(path).removesuffix(RECORD) for path in paths]
+    records = {Path(output).relative_to(folder).as_posix(): read_record(output) or {} for output in outputs}
+    return {output: record["claims"] for output, record in records.items() if "claims" in record}
 
-    records: of the samples, by their cells' paths; each has the digests of the claims of its time.
+
+def changed(
+    digests: Mapping[str, str], drawn: Mapping[str, list[str]], first: Mapping[str, Mapping[str, str]]
+) -> dict[str, str]:
+    """Claim -> what to say where it is not as it was when the first of its images were drawn.
+
+    drawn: the files of images that a claim asks for now; first: as `first_claims` returns it, also of files that no
+    claim asks for any more.
     """
     said = {}
-    for row in rows:
-        name = row["claim"]
-        paths = {path for s in row["strata"] for side in ("a", "b") for some in s[side].values() for path in some
-                 if isinstance(path, str)}  # fmt: skip
-        then = [records[path].get("claims") for path in sorted(paths & records.keys())]
-        then = [each for each in then if each is not None]
-        if any(name in each and each[name] != digests.get(name) for each in then):
+    for name, digest in digests.items():
+        if any(claims.get(name, digest) != digest for claims in first.values()):
             said[name] = "changed, or its replicates or n, after its first sample was drawn"
-        elif not all(name in each for each in then):
+        elif any(name not in first[file] for file in drawn.get(name, ()) if file in first):
             said[name] = "added after samples of it were drawn"
     return said

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from . import claims as claimed
 from . import config as configuration
-from . import grid, show
+from . import grid, show, ways
 from .axes import AXES, Axis, Cell
 
 __all__ = ["AXES", "Axis", "Cell", "Experiment", "Study", "cells", "read"]
@@ -52,44 +52,11 @@ def read(config: dict) -> Study:
     labelled = grid.labelled(config)
     claims = claimed.read(config, labelled, left_out)
     every = dict.fromkeys(cell for part in (*experiments.values(), *claims) for cell in part.cells)
-    ways = interpolations(config, families)
     timesteps = {name: grid.timesteps_of(config, name) for name, family in families.items() if grid.has_chain(family)}
-    return Study(config["study"], config, families, timesteps, list(every), experiments, ways, labelled, claims)
+    drawn = ways.drawn(config)
+    return Study(config["study"], config, families, timesteps, list(every), experiments, drawn, labelled, claims)
 
 
 def cells(config: dict) -> list[Cell]:
     """All cells of a whole configuration, each once, by experiment, then by claim. Raises UserError as `read` does."""
     return read(config).cells
-
-
-def interpolations(config: dict, families: dict[str, str]) -> dict[str, dict]:
-    """What is interpolated: path without suffix -> settings. A DCGAN's and DDIM's images need no noise."""
-    part, found = config["experiments"].get("interpolation"), {}
-    for model in part["models"] if part else ():
-        epochs = None if grid.is_given(config, model) else max(config["models"][model]["epochs"])
-        ways = [(None, None, None)]
-        if grid.has_chain(families[model]):
-            noises = {"ancestral": part["noise"], "ddim": [None]}
-            steps = {"ancestral": part["steps"], "ddim": part["ddim_steps"]}
-            ways = [(sampler, noise, steps[sampler]) for sampler in part["samplers"] for noise in noises[sampler]]
-        for replicate in grid.replicates_of(config, model):
-            for path in part["paths"]:
-                for sampler, noise, count in ways:
-                    name = "-".join(filter(None, (sampler, path, noise)))
-                    chain = sampler is not None
-                    budget = "" if epochs is None else f"epoch-{epochs:04d}/"
-                    found[f"{model}/r{replicate}/{budget}{name}"] = {
-                        "family": families[model],
-                        "model": model,
-                        "replicate": replicate,
-                        "epochs": epochs,
-                        "weights": config["training"]["weights"] if chain and epochs is not None else None,
-                        "sampler": sampler,
-                        "path": path,
-                        "noise": noise,
-                        "steps": count,
-                        "clip_x0": config["sampling"]["clip_x0"] if chain else None,
-                        "pairs": part["pairs"],
-                        "points": part["points"],
-                    }
-    return found

@@ -12,21 +12,23 @@ Each of the two sides is a grid laid over `at`. A list on a side is pooled, one 
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ..evaluation.displays import DISPLAYS
-from ..evaluation.measures import MEASURES, OF_INTERPOLATION, OF_LABELS, OF_TIMING
+from ..evaluation.measures import BIASED, MEASURES, OF_INTERPOLATION, OF_LABELS, OF_NO_LABELS, OF_NOISE, OF_TIMING
 from ..jobs.errors import UserError, nearest
 from ..report import labels
-from . import grid
+from . import grid, ways
 from .axes import AXES, Cell
 from .grid import as_list
 
 KINDS = {"better": "than", "as-good-as": "is", "saves-steps": "against"}  # a claim's kind -> the key of its other side
 OPTIONS = ("statement", "at", "margin", "metric", "display", "exploratory")
 COUNTED = ("nfe", "steps")  # what a saving is counted in
-WAY = {"noise": ["shared", "independent"], "path": ["linear", "spherical"]}  # axes of ways between latents
+WAY = tuple(axis for axis in ways.AXES if axis not in AXES)  # axes of ways between latents alone
+OPEN = {"samplers": "sampler", "noise": "noise", "paths": "path"}  # what of an interpolation a claim may say -> as what
+MOST_MARGIN = 10  # beyond it, a percentage is meant
 
 
 class Stratum(NamedTuple):
@@ -75,13 +77,23 @@ class Claim(NamedTuple):
 def digest(claim: dict, config: dict) -> str:
     """Of what a claim's verdict goes by: all but its words. How many nets and images there are is part of it."""
     content = {key: value for key, value in claim.items() if key != "statement"}
-    content |= {"n": config["sampling"]["n"]}
+    if claim.get("metric") in OF_INTERPOLATION:
+        content |= {"interpolation": pooled(claim, config["experiments"].get("interpolation") or {})}
+    else:
+        content |= {"n": config["sampling"]["n"]}
     if not any("replicate" in part for part in claim.values() if isinstance(part, dict)):
         content |= {"replicates": config["seeds"]["replicates"]}
         asked = {model for part in claim.values() if isinstance(part, dict) for model in as_list(part.get("model"))}
         nets = {model: len(grid.replicates_of(config, model)) for model in asked if grid.is_given(config, model)}
         content |= {"nets": nets} if nets else {}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def pooled(claim: dict, interpolation: dict) -> dict:
+    """What a verdict on ways between latents goes by beside the claim: their number, and what it leaves open."""
+    said = {axis for part in claim.values() if isinstance(part, dict) for axis in part}
+    named = {"models"} | {key for key, axis in OPEN.items() if axis in said}
+    return {key: value for key, value in interpolation.items() if key not in named}
 
 
 def read(config: dict, labelled: bool, left_out: set[str]) -> list[Claim]:
@@ -102,17 +114,23 @@ def claim(config: dict, name: str, given: dict, labelled: bool, left_out: set[st
     )
     a, b = (second, first) if kind == "as-good-as" else (first, second)
     metric = given.get("metric", "fd_classifier" if labelled else "fd_rotation")
-    if metric not in MEASURES:
-        raise UserError(f"{key}.metric: {metric!r} is unknown; {nearest(metric, MEASURES)}")
+    check_metric(key, kind, metric)
     display = given.get("display", "clamp")
     if display not in DISPLAYS:
         raise UserError(f"{key}.display: {display!r} is unknown; {nearest(display, DISPLAYS)}")
+    if display != "clamp" and metric in OF_NOISE | OF_TIMING:
+        raise UserError(f"{key}.display is {display}, but {metric} is of no display; leave it out")
     margin = margin_of(key, kind, given, MEASURES[metric])
     words = given.get("statement", "")
     named = [model for side in (a, b) for model in as_list(side.get("model", at.get("model")))]
     if None in named:
         raise UserError(f"{key}.at: model is missing; {nearest('', grid.choices(config)['model'])}")
     gone = [model for model in named if model in left_out]
+    if twice := [axis for axis in at if len(as_list(at[axis])) > 1 and axis in a and axis in b]:
+        raise UserError(
+            f"{key}.at.{twice[0]} is {at[twice[0]]}, but both sides say {twice[0]} themselves, so that each value "
+            "would be the same contrast again; leave it out of at, or of a side"
+        )
     counted = None if kind != "saves-steps" else counted_axis(key, at)
     made = Claim(
         name,
@@ -133,13 +151,51 @@ def claim(config: dict, name: str, given: dict, labelled: bool, left_out: set[st
     why = why or untrained(config, [at | side for side in (a, b)])
     if not labelled and metric in OF_LABELS:
         why = why or f"{metric} is of a classifier, and the data set has no labels"
+    if labelled and metric in OF_NO_LABELS:
+        why = why or f"{metric} is of images without labels, and the data set has some"
     if metric in OF_TIMING and not config["timing"]:
         why = why or "the study times nothing"
     if metric in OF_INTERPOLATION and not config["experiments"].get("interpolation"):
         why = why or "the study has no interpolation"
     if why:
         return made._replace(not_asked=why)
+    for part, side in ((kind, first), (KINDS[kind], second), ("at", at)):
+        check_side(config, f"{key}.{part}", metric, side)
     return made._replace(rows=rows(config, key, made))
+
+
+def check_metric(key: str, kind: str, metric: str) -> None:
+    """Whether a verdict of this kind can rest on the metric."""
+    known = [name for name in MEASURES if name not in BIASED]
+    if metric in BIASED:
+        raise UserError(
+            f"{key}.metric: {metric} has a bias that depends on the images, so no verdict can rest on it; known are "
+            f"{', '.join(known)}"
+        )
+    if metric not in MEASURES:
+        raise UserError(f"{key}.metric: {metric!r} is unknown; {nearest(metric, known)}")
+    if kind == "saves-steps" and metric in OF_INTERPOLATION:
+        raise UserError(
+            f"{key}.metric: {metric} is of images between two latents, which save no steps; right is a metric of "
+            "cells, or better or as-good-as"
+        )
+
+
+def check_side(config: dict, key: str, metric: str, side: dict) -> None:
+    """What is said of a side, or of both, against what the study has: its replicates, and between latents its ways."""
+    every = config["seeds"]["replicates"]
+    if wrong := [replicate for replicate in as_list(side.get("replicate", [])) if replicate not in every]:
+        raise UserError(f"{key}.replicate: {wrong[0]} is not among seeds.replicates {every}; give one of these")
+    drawn = ways.drawn(config).values()
+    for axis, values in side.items() if metric in OF_INTERPOLATION else ():
+        if not as_list(values):
+            raise UserError(f"{key}.{axis} is empty: give at least one")
+        if axis not in ways.AXES:
+            raise UserError(f"{key}.{axis}: images between two latents have none; they have {', '.join(ways.AXES)}")
+        known = dict.fromkeys(plain(names[axis]) for names in drawn if names[axis] is not None)
+        if wrong := [value for value in map(plain, as_list(values)) if value not in known]:
+            right = nearest(wrong[0], known) if known else "leave it out"
+            raise UserError(f"{key}.{axis}: {wrong[0]} is not drawn by experiments.interpolation; {right}")
 
 
 def untrained(config: dict, sides: list[dict]) -> str:
@@ -190,6 +246,11 @@ def margin_of(key: str, kind: str, given: dict, lower_is_better: bool) -> float:
         raise UserError(f"{key}.margin: {kind} needs a margin above 0: how much worse still counts as as good")
     if not lower_is_better and margin >= 1:
         raise UserError(f"{key}.margin is {margin}; of a metric that is better when high it must be below 1, all of it")
+    if margin > MOST_MARGIN:
+        raise UserError(
+            f"{key}.margin is {margin}; it is a share of the reference, 0.5 for half as much again, and at most "
+            f"{MOST_MARGIN}"
+        )
     return float(margin)
 
 
@@ -201,28 +262,62 @@ def counted_axis(key: str, at: dict) -> str:
 
 
 def rows(config: dict, key: str, made: Claim) -> dict[str, list[Stratum]]:
-    """Model -> strata. Raises UserError for a side that has no cells, and for counts that are no saving."""
-    of_ways = made.metric in OF_INTERPOLATION
-    find = ways if of_ways else cells
-    for name, allowed in WAY.items() if of_ways else ():
-        for side in (made.a, made.b, made.at):
-            if wrong := [value for value in as_list(side.get(name, [])) if value not in allowed]:
-                raise UserError(f"{key}: {name} {wrong[0]!r} is unknown; {nearest(wrong[0], allowed)}")
+    """Model -> strata. Raises UserError for sides that cannot be compared, and for counts that are no saving."""
+    drawn = ways.drawn(config) if made.metric in OF_INTERPOLATION else None
     found: dict[str, list[Stratum]] = {}
     for values in itertools.product(*map(as_list, made.at.values())):
         point = dict(zip(made.at, values, strict=True))
         of_reference = {axis: value for axis, value in point.items() if axis != made.counted}
-        a, b = find(config, key, point | made.a), find(config, key, of_reference | made.b)
-        if a == b and not of_ways:
-            raise UserError(f"{key}: both sides are the same cells; name what tells them apart")
-        model = " / ".join(dict.fromkeys(" + ".join(map(str, as_list((point | s)["model"]))) for s in (made.a, made.b)))
+        sides = point | made.a, of_reference | made.b
+        a, b = (cells(config, key, side) if drawn is None else ways_of(config, side) for side in sides)
+        check_contrast(key, made.metric, a, b, drawn)
+        model = " / ".join(dict.fromkeys(" + ".join(map(str, as_list(side["model"]))) for side in sides))
         at = {axis: value for axis, value in point.items() if axis not in ("model", "replicate")}
         found.setdefault(model, []).append(Stratum(at, a, b))
-    if made.counted:
-        found = {model: sorted(strata, key=lambda s: s.at[made.counted]) for model, strata in found.items()}
-        for strata in found.values():
+    for strata in found.values():
+        if made.counted:
+            strata.sort(key=lambda s: s.at[made.counted])
             check_saving(key, made, strata)
-    return {model: merged(strata) for model, strata in found.items()}
+        for one, other in itertools.combinations(strata, 2):
+            if (one.a, one.b) == (other.a, other.b):
+                raise UserError(f"{key}.at: {spelled(other.at)} is the same as {spelled(one.at)}; leave one out")
+    found = {model: merged(strata) for model, strata in found.items()}
+    for strata in found.values():
+        check_replicates(key, strata)
+    return found
+
+
+def check_contrast(key: str, metric: str, a: dict[int, list], b: dict[int, list], drawn: dict | None) -> None:
+    """Whether two sides are there and differ. drawn: what is drawn between latents, where they are ways."""
+    without = [cell.model for side in (a, b) for own in side.values() for cell in own
+               if metric in OF_NOISE and cell.steps is None]  # fmt: skip
+    if without:
+        raise UserError(f"{key}.metric: {metric} is of a chain's states, and {without[0]} has no chain; take noise_mad")
+    if drawn is not None:
+        a, b = (images(key, side, drawn) for side in (a, b))
+    if a == b:
+        what = "cells" if drawn is None else "images"
+        raise UserError(f"{key}: both sides are the same {what}; name what tells them apart")
+
+
+def images(key: str, side: dict[int, list[dict]], drawn: dict[str, dict]) -> dict[int, list[str]]:
+    """Replicate -> the paths of what is drawn of a side's ways. Raises UserError where that is nothing."""
+    found = {}
+    for replicate, asked in side.items():
+        found[replicate] = [path for way in asked for path in ways.asked_for(drawn, replicate, way)]
+        if not found[replicate]:
+            raise UserError(f"{key}: experiments.interpolation draws nothing that is {spelled(asked[0])}; ask for less")
+    return found
+
+
+def check_replicates(key: str, strata: list[Stratum]) -> None:
+    """Whether there is a replicate that both sides have, in all strata."""
+    if not set.intersection(*(s.a.keys() & s.b.keys() for s in strata)):
+        one, other = (", ".join(map(str, side)) for side in (strata[0].a, strata[0].b))
+        raise UserError(
+            f"{key}: its sides have no replicate in common ({one} against {other}), and are compared net by net; give "
+            "both the same"
+        )
 
 
 def cells(config: dict, key: str, asked: dict) -> dict[int, list[Cell]]:
@@ -232,11 +327,17 @@ def cells(config: dict, key: str, asked: dict) -> dict[int, list[Cell]]:
     return found
 
 
-def ways(config: dict, key: str, asked: dict) -> dict[int, list[dict]]:
+def between(made: Claim, drawn: dict[str, dict]) -> list[str]:
+    """The paths of what is drawn between latents that a claim asks for. drawn: as `ways.drawn` returns it."""
+    if made.metric not in OF_INTERPOLATION:
+        return []
+    sides = [side for strata in made.rows.values() for stratum in strata for side in (stratum.a, stratum.b)]
+    found = [images(made.name, side, drawn) for side in sides]
+    return list(dict.fromkeys(path for side in found for paths in side.values() for path in paths))
+
+
+def ways_of(config: dict, asked: dict) -> dict[int, list[dict]]:
     """Replicate -> the ways between latents that are meant, as mappings of what is said of them."""
-    models = config["experiments"]["interpolation"]["models"]
-    if missing := [model for model in as_list(asked["model"]) if model not in models]:
-        raise UserError(f"{key}: {missing[0]!r} is not among experiments.interpolation.models ({', '.join(models)})")
     said = {name: value for name, value in asked.items() if name != "replicate"}
     every = [replicate for model in as_list(asked["model"]) for replicate in grid.replicates_of(config, model)]
     replicates = as_list(asked.get("replicate", sorted(set(every))))
@@ -360,11 +461,12 @@ def contrasts(claims: list[Claim]) -> list[dict]:
     return found
 
 
-def pairs(cells: list[Cell], metric: str) -> list[dict]:
+def pairs(cells: list[Cell], timesteps: dict[str, int], metric: str) -> list[dict]:
     """Each arm with the starts noise and gaussian, as `evaluation.verdicts.differences` takes them.
 
-    An arm is compared with the start at its own sampler, K and evaluations; where noise was not run there, with the
-    ancestral chain of all evaluations from noise at the same K.
+    timesteps: how many each model was trained on. An arm is compared with the start at its own sampler, K and
+    evaluations; where that was not run, with the ancestral chain of all evaluations at the same K. A Gaussian is a
+    start of a chain that is cut short: an arm of the whole chain is compared with the longest such chain from it.
     """
     arms: dict[Cell, dict[int, str]] = {}
     for cell in cells:
@@ -372,17 +474,31 @@ def pairs(cells: list[Cell], metric: str) -> list[dict]:
             arms.setdefault(cell._replace(replicate=None), {})[cell.replicate] = cell.path
     found = []
     for arm in arms:
-        whole = arm._replace(start="noise", passes=None, sampler="ancestral", nfe=arm.steps)
-        rivals = {"noise": [arm._replace(start="noise", passes=None), whole, whole._replace(clip_x0=False)]}
-        rivals["gaussian"] = [arm._replace(start="gaussian", passes=None)]
-        for against, likes in rivals.items():
-            other = next((each for each in likes if each in arms and each != arm), None)
-            if other is None or arm.start == against and other.start == against and other.sampler == arm.sampler:
+        longest = longest_from_gaussian(arm, arms, timesteps[arm.model]) if arm.steps == timesteps[arm.model] else []
+        rivals = {"noise": likes(arm, "noise"), "gaussian": [*likes(arm, "gaussian"), *longest]}
+        for against, others in rivals.items():
+            other = next((each for each in others if each in arms and each != arm), None)
+            if other is None or arm.start == against and other.sampler == arm.sampler:
                 continue
             axes = {axis: value for axis, value in arm._asdict().items() if axis != "replicate"}
+            shared = {"axes": axes, "against": against, "against_steps": other.steps, "metric": metric}
             a, b = ({str(rep): [path] for rep, path in arms[side].items()} for side in (arm, other))
-            found += [
-                {"axes": axes, "against": against, "metric": metric, "display": display, "a": a, "b": b}
-                for display in DISPLAYS
-            ]
+            found += [shared | {"display": display, "a": a, "b": b} for display in DISPLAYS]
+    return found
+
+
+def likes(arm: Cell, start: str) -> list[Cell]:
+    """What an arm may be compared with at its own K from another start, the most alike first."""
+    whole = arm._replace(start=start, passes=None, sampler="ancestral", nfe=arm.steps)
+    return [arm._replace(start=start, passes=None), whole, whole._replace(clip_x0=False)]
+
+
+def longest_from_gaussian(arm: Cell, arms: Iterable[Cell], most: int) -> list[Cell]:
+    """The ancestral chains from a Gaussian of the largest K below the whole chain: clipped as the arm is, and not."""
+    found = []
+    for clip in (arm.clip_x0, False):
+        like = arm._replace(start="gaussian", passes=None, sampler="ancestral", clip_x0=clip)
+        chains = [each for each in arms if each == like._replace(steps=each.steps, nfe=each.steps)]
+        shorter = [each for each in chains if each.steps < most]
+        found += sorted(shorter, key=lambda each: each.steps)[-1:]
     return found

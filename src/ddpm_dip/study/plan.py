@@ -38,6 +38,10 @@ def samples_of(cell: Cell) -> str:
     return f"samples/{cell.path}.npz"
 
 
+def between_of(path: str) -> str:
+    return f"interpolations/{path}.npz"
+
+
 def metrics_of(cell: Cell) -> str:
     return f"metrics/{cell.path}.json"
 
@@ -374,6 +378,7 @@ def schedule_of(study: Study, model: str) -> dict[str, object]:
 
 def interpolations(study: Study, machine: Machine) -> Iterator[Planned]:
     nets = {name: path for name, path in feature_nets(study).items() if name == "classifier"}
+    between = {claim.name: claims.between(claim, study.interpolations) for claim in study.claims}
     for path, names in study.interpolations.items():
         settings, used = dict(names), [plugins.module_of("family", names["family"])]
         if names["sampler"] is not None:
@@ -382,8 +387,10 @@ def interpolations(study: Study, machine: Machine) -> Iterator[Planned]:
         if not is_given(study.config, names["model"]):
             used.append(plugins.module_of("network", study.config["models"][names["model"]]["network"]))
         weights = f"{snapshot_of(names['model'], names['replicate'], names['epochs'])}/weights.safetensors"
-        images = f"interpolations/{path}.npz"
-        yield Planned("interpolate", path, settings, {"weights": weights}, {"images": images}, plugins=tuple(used))
+        images = between_of(path)
+        asked = {claim.name: claim.digest for claim in study.claims if path in between[claim.name]}
+        inputs, hints = {"weights": weights}, {"claims": asked}
+        yield Planned("interpolate", path, settings, inputs, {"images": images}, hints, plugins=tuple(used))
         measures = {"measures": f"interpolations/{path}.json"}
         yield Planned("evaluate_interpolation", path, {}, {"images": images, "nets": nets}, measures)
 
@@ -441,14 +448,20 @@ def judgement(study: Study, jobs: list[Planned]) -> Planned:
     return Planned(
         "claims",
         "claims",
-        {"rows": claims.asked(study.claims), "pairs": claims.pairs(study.cells, metric)},
+        {"rows": claims.asked(study.claims), "pairs": claims.pairs(study.cells, study.timesteps, metric)},
         {"tables": {name: f"tables/{name}.csv" for name in wanted if f"tables/{name}.csv" in made}},
         {name: f"tables/{name}.csv" for name in JUDGED},
         {
-            "samples": {cell.path: samples_of(cell) for claim in study.claims for cell in claim.cells},
+            "drawn": {claim.name: drawn_for(study, claim) for claim in study.claims},
             "digests": {claim.name: claim.digest for claim in study.claims},
         },
     )
+
+
+def drawn_for(study: Study, claim: claims.Claim) -> list[str]:
+    """The files of images that a claim asks for."""
+    paths = claims.between(claim, study.interpolations)
+    return [*(samples_of(cell) for cell in claim.cells), *(between_of(path) for path in paths)]
 
 
 def figure(study: Study, wanted: report_plan.Wanted) -> Iterator[Planned]:
