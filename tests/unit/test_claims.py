@@ -509,6 +509,8 @@ def test_evidence_names_the_bound_that_decides_and_what_an_open_claim_would_take
 def test_a_tie_is_said_to_be_one():
     row = {"estimate": 0.2, "ci_low": -0.5, "ci_high": 0.9, "reference": 4.0, "word": "tie"}
     assert told.against(row) == "tie: +5 % (-12 to +22)"
+    longest = row | {"word": "worse", "steps": 1000, "against_steps": 500}
+    assert told.against(longest) == "worse: +5 % against K = 500 (-12 to +22)"
     undecided = row | {"word": "undecided", "note": "n = 64; a verdict needs 128 images"}
     assert told.against(undecided).endswith("; n = 64; a verdict needs 128 images")
     assert told.against(None) == "–"

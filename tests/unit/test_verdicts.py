@@ -82,7 +82,8 @@ def test_the_interval_of_three_nets_is_students_by_hand():
 def test_the_interval_that_is_told_is_of_the_difference_whatever_the_margin():
     """As `differences` has it for the same two cells; the contrast's is another, as the margin scales b's spread."""
     values = nets(a=[14.0, 22.0, 9.0], b=[11.0, 16.0, 8.5])
-    pair = stratum("a", "b", 3) | {"axes": {}, "against": "noise", "display": "clamp", "metric": "fd_classifier"}
+    pair = stratum("a", "b", 3) | {"axes": {}, "against": "noise", "against_steps": 1000}
+    pair |= {"display": "clamp", "metric": "fd_classifier"}
     (arm,) = verdicts.differences([pair], plain(values))
     for margin in (0.0, 0.5):
         found = judged(row("as-good-as", [stratum("a", "b", 3)], margin=margin), plain(values))
@@ -567,6 +568,7 @@ def test_what_refutes_is_corrected_for_all_claims_too():
 
 def test_arms_that_the_nets_cannot_tell_apart_are_ties():
     pair = {"axes": {"start": "loud"}, "against": "noise", "display": "clamp", "metric": "fd_classifier"}
+    pair |= {"against_steps": 1000}
     pair |= {side: {str(r): [f"{side}-r{r}"] for r in range(3)} for side in "ab"}
     words = [
         verdicts.differences([pair], plain(nets(a=a, b=[10.0, 11.0, 9.0])))[0]["word"]

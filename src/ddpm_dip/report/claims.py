@@ -270,8 +270,10 @@ def against(row: Mapping | None) -> str:
         return "–"
     if not known(row["estimate"]) or not np.isfinite(row["estimate"]):
         return row["word"] if known(row["word"]) else row["note"] if known(row["note"]) else "not computed"
+    k = row.get("against_steps")
+    at = f" against K = {int(k)}" if known(k) and k != row["steps"] else ""
     if not known(row["reference"]) or row["reference"] <= 0:
-        return f"{row['word']} ({compact(row['estimate'])})"
+        return f"{row['word']}{at} ({compact(row['estimate'])})"
     percent = [100 * row[name] / row["reference"] for name in ("estimate", "ci_low", "ci_high")]
     why = f"; {row['note']}" if row["word"] == "undecided" else ""
-    return f"{row['word']}: {percent[0]:+.0f} % ({percent[1]:+.0f} to {percent[2]:+.0f}){why}"
+    return f"{row['word']}: {percent[0]:+.0f} %{at} ({percent[1]:+.0f} to {percent[2]:+.0f}){why}"

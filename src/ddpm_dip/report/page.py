@@ -143,7 +143,7 @@ def fid_note(cells: pd.DataFrame, reasons: dict[str, list[str]]) -> str:
 
 
 def summary(study: Study, found: Mapping[str, pd.DataFrame], output: str, lines: int = 26) -> str:
-    """The answer in one line, the claims, and each arm's standing, in 100 columns; last, where the page is.
+    """The answer in one line, the claims, and each arm's standing, in 110 columns; last, where the page is.
 
     No arm is called best: each is compared with the starts that cost nothing, and a tie is said to be one.
     """
@@ -165,7 +165,7 @@ def summary(study: Study, found: Mapping[str, pd.DataFrame], output: str, lines:
     room = lines - 2
     if len(body) > room:
         body = [*body[: room - 1], f"... and {len(body) - room + 1} more lines in the report"]
-    return "\n".join([answer, *(line[:100].rstrip() for line in body)]) + f"\nreport: {output}\n"
+    return "\n".join([answer, *(line[:110].rstrip() for line in body)]) + f"\nreport: {output}\n"
 
 
 def brief(row: Mapping | None) -> str:
