@@ -60,6 +60,7 @@ def told():
     records = {str(index): made_study.metrics(point) for index, point in enumerate(points)}
     cells = tables.with_floors(tables.cells(records), made_study.floors())
     numbers = ("estimate", "ci_low", "ci_high", "bound_low", "bound_high", "p", "p_holm", "mde")
+    numbers += ("difference", "difference_low", "difference_high")
     row = {"claim": "A4", "model": "hw4", "verdict": "refuted", "statement": "S.", "note": "", "exploratory": False}
     row |= dict.fromkeys(numbers, np.nan) | {"metric": "fd_classifier", "margin": 0.0, "reference": 1.0}
     claims = pd.DataFrame([row | {"replicates": 1, "n": 256, "scope": "this net"}])
