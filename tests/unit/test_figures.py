@@ -20,7 +20,6 @@ from ddpm_dip.jobs.errors import UserError
 from ddpm_dip.report import canvas, figures, labels, plan, published, tables
 from ddpm_dip.report import page as report
 from ddpm_dip.report.figures import interpolation as between
-from ddpm_dip.study.claims import of_savings
 
 CURVES = {"x": ["steps"], "line": ["start", "passes"], "panel": ["model"]}
 
@@ -478,9 +477,9 @@ def test_pareto_has_usual_roles_and_names_the_key_of_a_wrong_option():
 
 def test_the_margin_that_pareto_shades_is_that_of_the_claims_of_saved_steps():
     saving, other = SimpleNamespace(margin=0.25, counted="steps"), SimpleNamespace(margin=0.05, counted=None)
-    assert of_savings([saving, other, saving], "margin", 0.5) == 0.25
-    assert of_savings([other], "margin", 0.5) == 0.5
-    assert of_savings([saving, SimpleNamespace(margin=0.1, counted="nfe")], "margin", 0.5) == 0.5
+    assert plan.of_savings([saving, other, saving], "margin", 0.5) == 0.25
+    assert plan.of_savings([other], "margin", 0.5) == 0.5
+    assert plan.of_savings([saving, SimpleNamespace(margin=0.1, counted="nfe")], "margin", 0.5) == 0.5
 
 
 # ---------------------------------------------------------------- claims

@@ -354,12 +354,12 @@ def saving(found: Lookup, row: dict) -> tuple[dict, Judged]:
             decision=basis.decision._replace(p=judged[worst].decision.p),
             note="; ".join(filter(None, (basis.note, note))),
         )
-    if top.verdict == REFUTED and reference > counts[-1]:
-        note = f"as far as was tried: a saving below {reference / counts[-1]:.3g} times is left open"
-        basis = basis._replace(note="; ".join(filter(None, (basis.note, note))))
     if top.verdict == REFUTED and good:
         note = f"{counted} {max(good)} is as good and {counts[-1]} is worse, so that the order says nothing"
         basis = basis._replace(verdict=INCONCLUSIVE, note=note)
+    elif top.verdict == REFUTED:
+        note = f"as far as was tried: a saving below {reference / counts[-1]:.3g} times is left open"
+        basis = basis._replace(note="; ".join(filter(None, (basis.note, note))))
     trail = [{"count": k, "note": judged[k].note} | told(judged[k]) for k in counts]
     point, low, high, disorder = crossing(found, row, counts, good)
     basis = basis._replace(note="; ".join(filter(None, (basis.note, disorder))))

@@ -3,7 +3,7 @@
 Each kind of figure is a file of `report/figures`, found by its name; nothing else lists them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,3 +114,9 @@ def point_name(cell, axes: Sequence[str]) -> str:
     from ..study.axes import AXES
 
     return "-".join(AXES[axis].token(getattr(cell, axis)) for axis in axes if getattr(cell, axis) is not None)
+
+
+def of_savings(claims: Iterable, name: str, otherwise: object) -> object:
+    """The `margin` or `display` that all claims of saved steps share; `otherwise` where they share none."""
+    found = {getattr(claim, name) for claim in claims if claim.counted}
+    return found.pop() if len(found) == 1 else otherwise

@@ -441,12 +441,6 @@ def by_path(stratum: Stratum) -> dict:
     return {"at": stratum.at, "a": paths(stratum.a), "b": paths(stratum.b)}
 
 
-def of_savings(claims: list[Claim], name: str, otherwise: object) -> object:
-    """The `margin` or `display` that all claims of saved steps share; `otherwise` where they share none."""
-    found = {getattr(made, name) for made in claims if made.counted}
-    return found.pop() if len(found) == 1 else otherwise
-
-
 def contrasts(claims: list[Claim]) -> list[dict]:
     """Which cells a claim sets against which: claim, model and strata, pairs of lists of paths."""
     found = []

@@ -488,7 +488,7 @@ def report(study: Study, jobs: list[Planned], figures: list) -> Planned:
             for wanted in figures
         ],
         "contrasts": claims.contrasts(study.claims),
-        "display": claims.of_savings(study.claims, "display", "clamp"),
+        "display": report_plan.of_savings(study.claims, "display", "clamp"),
         "order": list(study.experiments),  # a mapping's own is lost in a job file
         "experiments": {
             part.name: {"title": part.title, "cells": [cell.path for cell in part.cells], "show": part.show}

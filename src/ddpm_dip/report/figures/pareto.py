@@ -7,9 +7,8 @@ from typing import NamedTuple
 from ...evaluation.displays import DISPLAYS
 from ...evaluation.metrics import METRICS
 from ...jobs.errors import UserError
-from ...study.claims import of_savings
 from .. import labels
-from ..plan import CELLS_TABLES, Wanted, file_name, known_option, section, showing
+from ..plan import CELLS_TABLES, Wanted, file_name, known_option, of_savings, section, showing
 
 ROLES = ("line", "panel")
 DEFAULTS = {"line": ("start", "passes", "sampler", "clip_x0"), "panel": ("model",)}
