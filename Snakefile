@@ -48,8 +48,12 @@ onstart:
     hold_study()
     if sys.platform == "linux" and not CONDA:
         ready.start(plan.to_preload(STUDY))
-    if warning := why.would_drop(Path(RESULTS), LEDGER):
-        print(warning, file=sys.stderr)
+    for warning in (
+        *claims.not_trained_for(STUDY.claims),
+        why.would_drop(Path(RESULTS), LEDGER),
+    ):
+        if warning:
+            print(warning, file=sys.stderr)
 
 
 onsuccess:

@@ -16,7 +16,7 @@ from snakemake.exceptions import WorkflowError
 from ddpm_dip import study
 from ddpm_dip.jobs import devices, errors, files, ledger, ready, signals
 from ddpm_dip.jobs.job import RECORD, paths_in
-from ddpm_dip.study import machine, needs, plan, why
+from ddpm_dip.study import claims, machine, needs, plan, why
 
 # more than a machine has: Snakemake then gives a job all that the run has
 ALL_CORES = 1024

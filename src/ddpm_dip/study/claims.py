@@ -29,6 +29,7 @@ COUNTED = ("nfe", "steps")  # what a saving is counted in
 WAY = tuple(axis for axis in ways.AXES if axis not in AXES)  # axes of ways between latents alone
 OPEN = {"samplers": "sampler", "noise": "noise", "paths": "path"}  # what of an interpolation a claim may say -> as what
 MOST_MARGIN = 10  # beyond it, a percentage is meant
+UNTRAINED = "the study does not train"
 
 
 class Stratum(NamedTuple):
@@ -204,8 +205,20 @@ def untrained(config: dict, sides: list[dict]) -> str:
         for model, epochs in itertools.product(as_list(side["model"]), as_list(side.get("epochs", "all"))):
             own = config["models"].get(model, {}).get("epochs")
             if own is not None and epochs != "all" and epochs not in own:
-                return f"the study does not train {model} for {epochs} epochs"
+                return f"{UNTRAINED} {model} for {epochs} epochs"
     return ""
+
+
+def not_trained_for(claims: list[Claim]) -> list[str]:
+    """What to say before a run of claims that it will not ask, as they want an epoch budget that it does not have.
+
+    That is no mistake where a study has other budgets than the claims that it takes from config.yaml.
+    """
+    reasons: dict[str, list[str]] = {}
+    for made in claims:
+        if made.not_asked.startswith(UNTRAINED):
+            reasons.setdefault(made.not_asked, []).append(f"claims.{made.name}")
+    return [f"not asked: {', '.join(names)}; {reason}" for reason, names in reasons.items()]
 
 
 def sides(key: str, given: dict) -> tuple[str, dict, dict]:
