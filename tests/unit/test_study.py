@@ -422,7 +422,7 @@ def test_a_net_of_several_models_is_timed_once_and_its_rows_stand_for_all():
     asked_for = [(cell["start"], cell["passes"]) for cell in one["hw4-sees"].settings["starts"]]
     assert asked_for == [
         *(("dip", passes) for passes in (1, 2, 3, 5, 10)),
-        *((start, None) for start in ("gaussian", "noise", "oracle")),
+        *((start, None) for start in ("gaussian", "mean-image", "noise", "oracle")),
     ]
 
 
