@@ -396,6 +396,7 @@ def test_study_b_alone_has_its_own_title_chapters_and_claims(page_b):
     ]
     claims = re.findall(r"<td><b>((?:A|B)\d[^<]*)</b>", page_b)
     assert claims == ["B1", "B1-ddim", "B2-late"]
+    assert re.findall(r"<small>([^<]*)</small></span></li>", page_b)[0].endswith("minmax display")
     assert "Deep Image Prior" not in page_b and "mean image" not in page_b
     assert len(page.all("img")) == len(plan.wanted(made_study.study_b()))
 

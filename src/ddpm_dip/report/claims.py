@@ -250,6 +250,7 @@ def rows_of(claims: pd.DataFrame) -> list[dict]:
         text = row["statement"] if known(row["statement"]) else row["contrast"]
         found.append({"claim": row["claim"], "statement": text, "model": row["model"] if known(row["model"]) else "",
                       "contrast": row["contrast"], "verdict": row["verdict"], "evidence": evidence(row),
+                      "display": "" if row["display"] == "clamp" else f"{row['display']} display",
                       "exploratory": told_true(row["exploratory"])})  # fmt: skip
     return found
 
