@@ -362,6 +362,8 @@ def test_an_arm_is_compared_with_the_starts_that_cost_nothing_at_its_own_k():
     assert compared(*others[1:], arm=noise) == {"gaussian": ours["gaussian"]}
     assert compared(noise, *others[2:], arm=gaussian) == {"noise": ours["noise"]}
     assert compared(*others, arm=chain("dip", 300)) == {}
+    assert compared(*others, arm=chain("noise", 200, nfe=20)) == ours  # the same sampler with fewer evaluations
+    assert compared(*others, arm=chain("gaussian", 200, nfe=20)) == ours
 
 
 def test_an_arm_of_the_whole_chain_is_compared_with_the_longest_from_a_gaussian():
@@ -377,6 +379,12 @@ def test_an_arm_of_the_whole_chain_is_compared_with_the_longest_from_a_gaussian(
         200,
     )
     assert compared(*others[1:], arm=chain("noise", 1000)) == free
+    assert compared(*others, arm=chain("noise", 1000, clip=True, nfe=20))["noise"] == (
+        "noise/ancestral/K1000-nfe1000",
+        1000,
+    )
+    assert "noise" not in compared(*others, arm=chain("noise", 1000, clip=True))  # differs in clipping alone
+    assert "gaussian" not in compared(*others, arm=chain("gaussian", 1000))
     assert (
         compared(*others, arm=chain("noise", 600, sampler="ddim", nfe=10)) == {}
     )  # no K of its own, nor the whole chain

@@ -485,13 +485,20 @@ def pairs(cells: list[Cell], timesteps: dict[str, int], metric: str) -> list[dic
         rivals = {"noise": likes(arm, "noise"), "gaussian": [*likes(arm, "gaussian"), *longest]}
         for against, others in rivals.items():
             other = next((each for each in others if each in arms and each != arm), None)
-            if other is None or arm.start == against and other.sampler == arm.sampler:
+            if other is None or same_chain(arm, other):
                 continue
             axes = {axis: value for axis, value in arm._asdict().items() if axis != "replicate"}
             shared = {"axes": axes, "against": against, "against_steps": other.steps, "metric": metric}
             a, b = ({str(rep): [path] for rep, path in arms[side].items()} for side in (arm, other))
             found += [shared | {"display": display, "a": a, "b": b} for display in DISPLAYS]
     return found
+
+
+def same_chain(arm: Cell, other: Cell) -> bool:
+    """Whether two cells differ in K or in clipping alone: such a chain is no rival of the other."""
+    return arm._replace(steps=0, nfe=0, clip_x0=False) == other._replace(steps=0, nfe=0, clip_x0=False) and (
+        arm.steps != other.steps or arm.nfe == other.nfe
+    )
 
 
 def likes(arm: Cell, start: str) -> list[Cell]:
