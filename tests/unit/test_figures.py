@@ -533,6 +533,7 @@ def test_a_forest_has_a_row_a_claim_and_model_in_units_of_the_reference():
     assert figure._suptitle.get_text().startswith("3 verdicts: 1 supported, 1 refuted, 1 inconclusive")
     zero = [line for line in axis.lines if list(line.get_xdata()) == [0, 0]]
     assert len(zero) == 1
+    assert [bars[0].get_width() for bars in axis.containers] == [0, -0.5, 0]  # the margin: A5's
 
 
 def test_a_forest_cuts_what_is_wide_with_arrows_and_hides_nothing():

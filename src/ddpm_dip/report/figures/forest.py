@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 
+from ...evaluation.measures import OF_TIMING
 from ...evaluation.metrics import METRICS
 from .. import labels
 from ..plan import Wanted, file_name
@@ -30,10 +31,11 @@ def wanted(study) -> Iterator[Wanted]:
             section="claims",
             title="All claims at a glance",
             caption="The mean contrast of each claim with its two-sided 95 % interval, in units of the reference. Left "
-            "of zero supports the claim; where it is of being as good, its margin is already in the contrast. An arrow "
-            "leaves the axis. A verdict may err in 5 % of cases to either side, so that an interval can just cross "
-            "zero, and it needs the same sign in the energy distance and in the second classifier's features. p is "
-            "adjusted by Holm's procedure for all claims that are not exploratory.",
+            "of zero supports the claim; where it is of being as good, its margin is already in the contrast: the pale "
+            "bar reaches from zero to where both sides are equal. An arrow leaves the axis. A verdict may err in 5 % of "
+            "cases to either side, so that an interval can just cross zero, and it needs the same sign in the energy "
+            "distance and in the second classifier's features. p is adjusted by Holm's procedure for all claims that are "
+            "not exploratory.",
             alt="Forest plot: estimate, interval and verdict of each claim and model",
         )
 
@@ -93,6 +95,8 @@ def draw(inputs: dict, options: dict):
             y += row["height"] / 2
             colour, marker = VERDICTS.get(row["verdict"], VERDICTS["inconclusive"])
             write(AXIS[0] - 0.12, y, "\n".join(row["models"]), ha="right", color="0.25")
+            equal = -math.log1p(row["margin"]) if row["metric"] in OF_TIMING else -row["margin"]
+            axis.barh(y, equal, 0.1, color="0.8", zorder=1)
             draw_interval(axis, row, y, low, high, colour, marker)
             above = y - SMALL * len(row["why"]) / 2
             write(VERDICT, above, row["verdict"], 9, color=colour, weight="bold")
