@@ -378,6 +378,13 @@ def page_b(study_b):
     return (study_b / "report/index.html").read_text()
 
 
+def test_a_study_without_dip_is_not_called_after_it(study):
+    cells = tables.read_cells(study / "tables/cells.csv", study / "tables/floors.csv")
+    text = render(study, cells=cells[cells["passes"].isna()])
+    assert Page(text).headings[0][1] == "Warm starts and samplers of a diffusion model"
+    assert "such as a Deep Image Prior" not in text and "<dt>passes</dt>" not in text
+
+
 def test_study_b_alone_has_its_own_title_chapters_and_claims(page_b):
     page = Page(page_b)
     assert [text for level, text in page.headings if level == 1] == ["DDPM and DCGAN: interpolation and evolution"]
@@ -450,7 +457,7 @@ def test_both_studies_on_one_page(study, study_b):
     text = render(study, both, cells=made_study.cells_table(made_study.points_of(both)))
     names = [name.split(" ", 1)[1] for name in Page(text).numbered()]
     assert names[5:7] == ["DIP inside training", "DDPM and DCGAN as training goes on"]
-    assert "Studies A and B" in text
+    assert Page(text).headings[0][1] == "Deep Image Prior as a warm start for DDPM"
 
 
 def test_study_a_alone_says_nothing_of_b(study):

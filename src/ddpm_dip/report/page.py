@@ -80,6 +80,7 @@ def page(
         settings=explorer.settings_in_words(config, cells),
         study=str(config.get("study", "study")),
         study_a=study_a,
+        with_dip=bool(cells["passes"].notna().any()),
         study_b=study_b,
         dataset=str(setting(config, "data", "dataset") or ""),
         size=setting(config, "data", "image_size"),
@@ -156,7 +157,8 @@ def summary(study: Study, found: Mapping[str, pd.DataFrame], output: str, lines:
         for row in judged:
             body.append(f"{row['claim']:<{wide}}{row['model'][:10]:<11}{row['verdict']:<13}{row['statement']}")
     if (differences := found.get("differences")) is not None and len(differences):
-        body += ["", f"{'model':<14}{'chain':<14}{'arm':<30}{'against noise':<22}against gaussian"]
+        body += ["", "Each arm by itself: of so many comparisons about one in twenty differs by chance alone."]
+        body += [f"{'model':<14}{'chain':<14}{'arm':<30}{'against noise':<22}against gaussian"]
         for each in told.standing(differences, study.display):
             cell = each["cell"]
             chain = f"K = {cell['steps']}" + (f", {cell['nfe']}" if cell["nfe"] != cell["steps"] else "")
