@@ -288,6 +288,8 @@ NO_GPU = pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="ther
         ),
         ({"experiments": {"quality": {"grid": {"sampler": "dim"}}}}, "did you mean 'ddim'?"),
         ({"experiments": {"samplers": {"grid": {"nfe": 5}}}}, "nfe must be at most steps"),
+        ({"claims": {"A4": {"better": {"start": "dipp"}}}}, "did you mean 'dip'?"),
+        ({"claims": {"A5": {"margin": 0}}}, "claims.A5.margin"),
         ({"seed": 1}, "config: seed is now three: seeds: {"),
         ({"data": {"dataset": "mnist", "root": "nowhere", "image_size": 28}}, "data.root: 'nowhere' is not a folder"),
         ({"data": {"dataset": "image_folder", "root": "."}}, "data.root"),
