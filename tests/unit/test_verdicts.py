@@ -169,7 +169,7 @@ def test_the_bounds_of_a_speed_up_hold_the_truth():
         low, high = (str(found[end]) for end in ("point_low", "point_high"))
         if low != "nan" and low:
             told += 1
-            below = low.startswith("<") or float(low.lstrip(">")) <= truth  # an end beyond the grid is told as <2 or >20
+            below = low.startswith("<") or float(low.lstrip(">")) <= truth  # <2 or >20: beyond the grid
             of_point += below and (high.startswith(">") or truth <= float(high.lstrip("<")))
     assert held / 2000 >= 0.90
     assert told >= 1900 and 0.90 <= of_point / told <= 0.99

@@ -32,10 +32,10 @@ def wanted(study) -> Iterator[Wanted]:
             title="All claims at a glance",
             caption="The mean contrast of each claim with its two-sided 95 % interval, in units of the reference. Left "
             "of zero supports the claim; where it is of being as good, its margin is already in the contrast: the pale "
-            "bar reaches from zero to where both sides are equal. An arrow leaves the axis. A verdict may err in 5 % of "
-            "cases to either side, so that an interval can just cross zero, and it needs the same sign in the energy "
-            "distance and in the second classifier's features. p is adjusted by Holm's procedure for all claims that are "
-            "not exploratory.",
+            "bar reaches from zero to where both sides are equal. An arrow leaves the axis. A verdict may err in 5 % "
+            "of cases to either side, so that an interval can just cross zero, and it needs the same sign in the "
+            "energy distance and in the second classifier's features. p is adjusted by Holm's procedure for all claims "
+            "that are not exploratory.",
             alt="Forest plot: estimate, interval and verdict of each claim and model",
         )
 
