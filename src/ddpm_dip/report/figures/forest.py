@@ -96,7 +96,7 @@ def draw(inputs: dict, options: dict):
             colour, marker = VERDICTS.get(row["verdict"], VERDICTS["inconclusive"])
             write(AXIS[0] - 0.12, y, "\n".join(row["models"]), ha="right", color="0.25")
             equal = -math.log1p(row["margin"]) if row["metric"] in OF_TIMING else -row["margin"]
-            axis.barh(y, equal, 0.1, color="0.8", zorder=1)
+            axis.barh(y, equal, 0.1, color="0.8", lw=0, zorder=0.5)
             draw_interval(axis, row, y, low, high, colour, marker)
             above = y - SMALL * len(row["why"]) / 2
             write(VERDICT, above, row["verdict"], 9, color=colour, weight="bold")
