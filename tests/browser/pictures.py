@@ -45,8 +45,9 @@ def main(report: Path, folder: Path) -> None:
 
 
 def save(data: bytes, path: Path) -> None:
-    """A screenshot in few colours: a small file."""
-    Image.open(io.BytesIO(data)).convert("RGB").quantize(128).save(path, optimize=True)
+    """A screenshot in few colours: a small file. By an octree: a median cut makes one of two lines' blue and green."""
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    image.quantize(256, method=Image.Quantize.FASTOCTREE).save(path, optimize=True)
 
 
 if __name__ == "__main__":
